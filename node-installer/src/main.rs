@@ -1,0 +1,2 @@
+//! slipway-node-installer
+fn main() {}

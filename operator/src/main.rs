@@ -1,0 +1,2 @@
+//! slipway-operator
+fn main() {}

@@ -1,0 +1,2 @@
+//! slipway-compile
+fn main() {}

@@ -1,0 +1,2 @@
+//! containerd-shim-slipway-v1
+fn main() {}

@@ -1,0 +1,2 @@
+//! slipway-worker
+fn main() {}
