@@ -1,0 +1,45 @@
+//! The messages of the control channel.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Plan;
+
+/// From the pod process to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// What to become. Always the first message.
+    Plan(Box<Plan>),
+    /// The compiled code; the `.cwasm` descriptor is attached.
+    Code,
+    /// There is no code to run. After `Go` the worker says so on the container's stderr and exits.
+    NoCode {
+        /// The exit status to end with.
+        exit_code: i32,
+        /// One sentence for the user, naming the file and the reason.
+        message: String,
+    },
+    /// Run the guest.
+    Go,
+}
+
+/// From a worker to the pod process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToPod {
+    /// The worker stands in its container and needs the code of the attached wasm file.
+    NeedCode {
+        /// The path as the user gave it, for messages.
+        path: PathBuf,
+        /// Whether the file lies on the container's root file system, not on a volume: only then its
+        /// inode identity is enough to skip hashing it, since nobody but containerd writes there.
+        on_rootfs: bool,
+    },
+    /// Linked, or knows that it cannot be; waits for `Go`.
+    Ready,
+    /// The container could not be set up.
+    SetupFailed {
+        /// What was being done, to what, and the operating system's reason.
+        message: String,
+    },
+}
