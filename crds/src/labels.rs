@@ -1,0 +1,39 @@
+//! Labels, annotations and finalizers, in one place since they are part of the API.
+
+/// Annotation or label on a Node by which a user asks for Wasm (`"true"`) or opts out (`"false"`).
+/// The key is KWasm's: its users' nodes and manifests work unchanged.
+pub const WANTED: &str = "kwasm.sh/kwasm-node";
+
+/// Node label set after the canary ran; the value is the node's name (KWasm's meaning of it).
+pub const PROVISIONED: &str = "kwasm.sh/kwasm-provisioned";
+/// Node label set after the canary ran; the value is `true`, so that a selector can name it.
+pub const WASM: &str = "kubernetes.io/wasm";
+/// Value of a node's shim label once a Wasm pod has run there; `RuntimeClasses` select it.
+pub const READY: &str = "ready";
+
+/// Label on KWasm's provision jobs and on ours, so that a user's selector finds both.
+pub const KWASM_JOB: &str = "kwasm.sh/job";
+
+/// Label on Jobs and pods: the name of the `NodeShim` they belong to.
+pub const NODE_SHIM: &str = "slipway.dev/node-shim";
+/// Kubernetes' label for who manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Our value of [`MANAGED_BY`].
+pub const OPERATOR: &str = "slipway-operator";
+/// Kubernetes' label for the part an object plays.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// [`COMPONENT`] of installer Jobs and their pods.
+pub const COMPONENT_INSTALLER: &str = "installer";
+/// [`COMPONENT`] of canary pods and their `RuntimeClasses`.
+pub const COMPONENT_CANARY: &str = "canary";
+/// [`COMPONENT`] of the `RuntimeClasses` users name in their pods.
+pub const COMPONENT_RUNTIME_CLASS: &str = "runtime-class";
+
+/// Held on a `NodeShim` until its node is clean or gone.
+pub const FINALIZER: &str = "slipway.dev/cleanup";
+
+/// The node label of one shim: `slipway.dev/<shim>`.
+#[must_use]
+pub fn shim_label(shim: &str) -> String {
+    format!("slipway.dev/{shim}")
+}
