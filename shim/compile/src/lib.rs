@@ -1,1 +1,21 @@
-//! slipway-shim-compile
+//! `slipway-compile`: turns one wasm module or component into native code in the node's cache.
+//!
+//! Called by the pod process, as root, when the cache has no code for a module:
+//!
+//! ```text
+//! slipway-compile --cache /var/lib/slipway/cache [--identity NAMESPACE]
+//!   fd 3   the wasm file, for reading
+//!   fd 4   a pipe for the answer, written at the end and closed
+//! ```
+//!
+//! | exit status | answer on fd 4 |
+//! |---|---|
+//! | 0 | the module's digest, 64 hexadecimal digits and a line feed: `Cache::get` opens the code |
+//! | 65 | one sentence: why this module cannot be run |
+//! | other | one sentence: what failed here, whatever the module |
+//!
+//! `NAMESPACE` is the text form of `slipway_shim_cache::Namespace`; with it the file's inode is remembered.
+//!
+//! The module is somebody's: it is read and compiled by a child without privileges, within limits of
+//! memory, time and size, behind a system call filter; the parent only hashes, waits and renames. One
+//! module is compiled at a time on a node.
