@@ -1,1 +1,26 @@
-//! slipway-e2e
+//! The harness of the cluster tests.
+//!
+//! A test is a scenario run on every worker of the test bed at once ([`scene::on_each_worker`]): each worker
+//! gives the test its turn ([`turn`]), is brought to the state the test starts from ([`provision`]), and lends
+//! it a namespace ([`namespace`]). When a scenario fails, its error carries the [`report`] of that node.
+//!
+//! It only asks what a cluster alone can answer. It never makes or removes the cluster (`e2e/testbed` does),
+//! never builds images, and looks at nodes from outside the product: through the API server, and with the
+//! node's own tools by `docker exec` ([`node`]).
+
+pub mod cluster;
+pub mod command;
+pub mod fault;
+pub mod helm;
+pub mod names;
+pub mod namespace;
+pub mod node;
+pub mod nodeshim;
+pub mod pods;
+pub mod provision;
+pub mod report;
+pub mod scene;
+pub mod settings;
+pub mod tree;
+pub mod turn;
+pub mod wait;

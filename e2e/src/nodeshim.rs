@@ -1,0 +1,76 @@
+//! What the operator says about a node: the `NodeShim`, read as any client without our types reads it.
+
+use anyhow::Result;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+
+/// The shim every test here is about: the one in the installer image.
+const SHIM: &str = "slipway";
+
+/// The node's `NodeShim`, if there is one.
+///
+/// # Errors
+/// When the API server does not answer, or does not know the kind.
+pub async fn get(client: &Client, node: &str) -> Result<Option<DynamicObject>> {
+    let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "NodeShim");
+    let resource = ApiResource::from_gvk(&kind);
+    let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    Ok(all.get_opt(&format!("{node}.{SHIM}")).await?)
+}
+
+/// One line for people: phase and conditions.
+pub async fn summary(client: &Client, node: &str) -> String {
+    match get(client, node).await {
+        Ok(Some(object)) => describe(&object.data["status"]),
+        Ok(None) => "there is no NodeShim".to_owned(),
+        Err(error) => format!("the NodeShim cannot be read: {error}"),
+    }
+}
+
+/// The condition of that type: its status, reason and message.
+#[must_use]
+pub fn condition(object: &DynamicObject, kind: &str) -> Option<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    object.data["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .map(|found| {
+            (
+                text(&found["status"]),
+                text(&found["reason"]),
+                text(&found["message"]),
+            )
+        })
+}
+
+fn describe(status: &Value) -> String {
+    let mut line = format!("phase {}", status["phase"].as_str().unwrap_or("unset"));
+    for condition in status["conditions"].as_array().into_iter().flatten() {
+        line.push_str(&format!(
+            "; {}={} {}: {}",
+            condition["type"].as_str().unwrap_or_default(),
+            condition["status"].as_str().unwrap_or_default(),
+            condition["reason"].as_str().unwrap_or_default(),
+            condition["message"].as_str().unwrap_or_default(),
+        ));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_one_line() {
+        let status = json!({
+            "phase": "Failed",
+            "conditions": [{ "type": "Ready", "status": "False", "reason": "R", "message": "m" }],
+        });
+        assert_eq!(describe(&status), "phase Failed; Ready=False R: m");
+        assert_eq!(describe(&Value::Null), "phase unset");
+    }
+}

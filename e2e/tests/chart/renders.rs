@@ -1,0 +1,126 @@
+//! What is rendered for which values.
+
+use insta::assert_snapshot;
+use slipway_e2e::helm;
+
+/// Rendered documents in a fixed form: helm's versions differ in blank lines and in order. Definitions are
+/// left to the golden copy in `crds/yaml`, so only their head is shown.
+async fn render(args: &[&str]) -> String {
+    let text = helm::template(args).await.expect("the chart renders");
+    let mut documents: Vec<String> = text
+        .split("\n---\n")
+        .map(|document| document.trim().trim_start_matches("---\n").to_owned())
+        .filter(|document| !document.is_empty())
+        .map(|document| match document.split_once("\nspec:") {
+            Some((head, _)) if document.contains("kind: CustomResourceDefinition") => {
+                format!("{head}\n# spec as in crds/yaml")
+            }
+            _ => document,
+        })
+        .collect();
+    documents.sort();
+    documents.join("\n---\n")
+}
+
+/// The lines that name an image or hand the installer's on.
+async fn images(args: &[&str]) -> String {
+    let text = helm::template(args).await.expect("the chart renders");
+    let lines: Vec<&str> = text.lines().collect();
+    let named = lines.iter().enumerate().filter_map(|(index, line)| {
+        let after_name = index > 0 && lines[index - 1].ends_with("name: INSTALLER_IMAGE");
+        (line.contains(" image: ") || after_name).then(|| line.trim())
+    });
+    named.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn defaults() {
+    assert_snapshot!(render(&[]).await);
+}
+
+#[tokio::test]
+async fn everything_set() {
+    assert_snapshot!(
+        render(&[
+            "--set", "fullnameOverride=wasm,replicaCount=1,commonLabels.team=a",
+            "--set", "image.registry=registry.test:5000/mirror,image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "--set", "imagePullSecrets[0].name=pull,installer.image.tag=v9",
+            "--set", "installer.resources.limits.memory=64Mi,installer.priorityClassName=system-node-critical",
+            "--set", "installer.tolerations[0].key=wasm,installer.tolerations[0].operator=Exists",
+            "--set", "installer.podLabels.b=c,installer.podAnnotations.d=e,installer.maxConcurrent=3",
+            "--set", "handlers={wasmtime,spin},logFormat=json,logLevel=debug",
+            "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op",
+            "--set", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.test:3128",
+            "--set", "podLabels.f=g,podAnnotations.h=i,priorityClassName=system-cluster-critical",
+            "--set", "service.type=NodePort,service.port=80,service.annotations.j=k",
+        ])
+        .await
+    );
+}
+
+#[tokio::test]
+async fn rbac_is_exactly_what_is_used() {
+    assert_snapshot!(render(&["--show-only", "templates/rbac.yaml"]).await);
+}
+
+#[tokio::test]
+async fn parts_can_be_left_to_others() {
+    let text = render(&[
+        "--set",
+        "rbac.create=false,crds.enabled=false,podDisruptionBudget.enabled=false",
+        "--set",
+        "serviceAccount.create=false,serviceAccount.name=mine",
+    ])
+    .await;
+    let kinds: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("kind: "))
+        .collect();
+    assert_eq!(kinds, ["kind: Deployment", "kind: Service", "kind: Pod"]);
+    assert!(text.contains("serviceAccountName: mine"));
+}
+
+#[tokio::test]
+async fn kwasm_names_of_values_are_understood() {
+    let text = render(&[
+        "--set",
+        "kwasmOperator.autoProvision=true,kwasmOperator.installerImage=mirror.test/installer:1",
+        "--show-only",
+        "templates/deployment.yaml",
+    ])
+    .await;
+    assert!(
+        text.contains("- name: AUTO_PROVISION_NODES\n              value: \"true\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("- name: INSTALLER_IMAGE\n              value: \"mirror.test/installer:1\"")
+    );
+}
+
+#[tokio::test]
+async fn images_follow_registry_tag_and_digest() {
+    assert_snapshot!(images(&[]).await, @r#"
+    image: "slipway/operator:0.1.0"
+    value: "slipway/node-installer:0.1.0"
+    image: "slipway/node-installer:0.1.0"
+    "#);
+    let mirror = [
+        "--set",
+        "image.registry=mirror.test,image.tag=a,installer.image.tag=b",
+    ];
+    assert_snapshot!(images(&mirror).await, @r#"
+    image: "mirror.test/slipway/operator:a"
+    value: "mirror.test/slipway/node-installer:b"
+    image: "mirror.test/slipway/node-installer:b"
+    "#);
+    let own = [
+        "--set",
+        "image.registry=mirror.test,installer.image.registry=own.test",
+    ];
+    assert_snapshot!(images(&own).await, @r#"
+    image: "mirror.test/slipway/operator:0.1.0"
+    value: "own.test/slipway/node-installer:0.1.0"
+    image: "own.test/slipway/node-installer:0.1.0"
+    "#);
+}
