@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# debian-containerd.sh SUITE FOLDER: puts the containerd programs of a Debian release into FOLDER.
+. "$(dirname "$0")/lib.sh"
+
+suite=$1 out=$2 root=$2.root
+rm -rf "$out" "$root"
+step "fetching containerd from Debian $suite" "containerd-$suite" \
+    mmdebstrap --variant=extract --include=containerd "$suite" "$root" --format=directory
+mkdir -p "$out"
+cp "$root"/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$out/"
+rm -rf "$root"

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# node-images.sh VERSION...: makes a kind node image for each containerd VERSION (1.6, 1.7, 2.1, 2.4), and one for the
+# control plane; `node-images.sh --name ROLE VERSION` prints the name of one.
+. "$(dirname "$0")/lib.sh"
+
+# What the nodes are made from: `public` is kind's own image, `built` comes from packages.
+SOURCE=$(cat "$CACHE/testbed/node-source" 2>/dev/null || echo built)
+if [ "$SOURCE" = public ]; then
+    KEY=$(fingerprint "$PUBLIC_NODE_IMAGE" "$TESTBED/public.Dockerfile" "$(module_bin containerd)" "$TESTBED/versions.env")
+else
+    KEY=$(fingerprint "$TESTBED/node" "$TESTBED/node.Dockerfile" "$TESTBED/node-images.sh" \
+        "$("$TESTBED/debian-root.sh" --name)" "$TESTBED/versions.env" \
+        "$(module_bin kubernetes)" "$(module_bin etcd)" "$(module_bin coredns)" "$(module_bin containerd)")
+fi
+
+# name ROLE VERSION: the node image of a role (control-plane, worker) with a containerd.
+name() { printf 'slipway-testbed/%s:containerd-%s-%s-%s\n' "$1" "$2" "$SOURCE" "$KEY"; }
+
+[ "${1:-}" != --name ] || { name "$2" "$3"; exit; }
+
+CONTEXT=$CACHE/testbed/node-context
+exclusively testbed-node-images
+
+# with_containerd VERSION: lays the programs and the configuration of a containerd into the build context.
+with_containerd() {
+    local out=$CONTEXT/containerd-$1 schema=2 pause
+    mkdir -p "$CONTEXT"
+    case $1 in
+    2.4) rm -rf "$out" && mkdir -p "$out" && ln -f "$(module_bin containerd)"/[c]* "$out/" ;;
+    2.1) [ -e "$out/ctr" ] || "$TESTBED/debian-containerd.sh" "$SUITE_CONTAINERD_2_1" "$out" ;;
+    1.7) [ -e "$out/ctr" ] || "$TESTBED/debian-containerd.sh" "$SUITE_CONTAINERD_1_7" "$out" ;;
+    1.6) [ -e "$out/ctr" ] || "$TESTBED/debian-containerd.sh" "$SUITE_CONTAINERD_1_6" "$out" ;;
+    *) die "no containerd $1 here: 1.6, 1.7, 2.1 and 2.4 can be had" ;;
+    esac
+    case $1 in 2.*) schema=3 ;; esac
+    [ "$SOURCE" = built ] || return 0
+    pause=$(kubeadm_images | grep pause)
+    sed "s|PAUSE_IMAGE|$pause|" "$TESTBED/node/containerd-v$schema.toml" >"$out.toml"
+}
+
+# kubeadm_images: the images kubeadm wants, under the very names it uses.
+kubeadm_images() {
+    "$(module_bin kubernetes)/kubeadm" config images list --kubernetes-version "$KUBERNETES_VERSION"
+}
+
+# kubernetes_images: makes those images, each one static program, and saves them where the nodes import them at boot.
+kubernetes_images() {
+    local image program
+    local -a workers=() control_plane=()
+    rm -rf "$CONTEXT/programs" "$CONTEXT/images"
+    mkdir -p "$CONTEXT/programs" "$CONTEXT/images"
+    ln -f "$(module_bin kubernetes)"/kube-* "$(module_bin coredns)/coredns" "$CONTEXT/programs/"
+    ln -f "$(module_bin etcd)/server" "$CONTEXT/programs/etcd"
+    "$CACHE/venv/bin/python" -m ziglang cc -target x86_64-linux-musl -static -Os -s \
+        -o "$CONTEXT/programs/pause" "$TESTBED/node/pause.c"
+    for image in $(kubeadm_images); do
+        program=${image##*/}
+        program=${program%%:*}
+        case $program in
+        kube-proxy | coredns | pause) workers+=("$image") ;;
+        *) control_plane+=("$image") ;;
+        esac
+        root_of "$program" | docker import -c 'ENV PATH=/:/usr/sbin' -c "ENTRYPOINT $(entrypoint_of "$program")" - "$image"
+    done
+    docker save -o "$CONTEXT/images/worker.tar" "${workers[@]}"
+    docker save -o "$CONTEXT/images/control-plane.tar" "${control_plane[@]}"
+    docker rmi -f "${workers[@]}" "${control_plane[@]}" # only wanted in the nodes
+}
+
+# root_of PROGRAM: a tar of an image's files. kube-proxy calls tools, which the nodes' root lends with their libraries.
+root_of() {
+    local tar=$CONTEXT/programs/$1.tar
+    if [ "$1" = kube-proxy ]; then
+        docker run --rm --network none "$("$TESTBED/debian-root.sh" --name)" sh -euc '
+            cd /usr/sbin
+            set -- nft conntrack iptables ip6tables iptables-save iptables-restore
+            { ldd "$@" | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done; } | sort -u >/tmp/files
+            tar -chPf - -T /tmp/files' >"$tar"
+    else
+        tar -cf "$tar" -T /dev/null
+    fi
+    tar -C "$CONTEXT/programs" --transform 's,^kube-proxy$,usr/local/bin/kube-proxy,' -rf "$tar" "$1"
+    cat "$tar"
+    rm -f "$tar"
+}
+
+# entrypoint_of PROGRAM: kubeadm's manifests give CoreDNS arguments only; the kubelet gives pause nothing at all.
+entrypoint_of() {
+    case $1 in
+    coredns | pause) printf '["/%s"]' "$1" ;;
+    *) printf '[]' ;;
+    esac
+}
+
+common_context() {
+    rm -rf "$CONTEXT/bin"
+    mkdir -p "$CONTEXT/bin"
+    ln -f "$(module_bin kubernetes)"/kube{adm,ctl,let} "$CONTEXT/bin/"
+    cp "$TESTBED"/node/{entrypoint,kubelet-cgroups,kubelet.service,slipway-images.service} "$CONTEXT/"
+    echo "$KUBERNETES_VERSION" >"$CONTEXT/version"
+}
+
+# node_image ROLE VERSION
+node_image() {
+    local image base=$PUBLIC_NODE_IMAGE file=public.Dockerfile
+    image=$(name "$1" "$2")
+    if [ "$SOURCE" = built ]; then
+        base=$("$TESTBED/debian-root.sh" --name) file=node.Dockerfile
+    fi
+    step "building the $1 image with containerd $2" "node-image-$1-$2" docker build -t "$image" --target "$1" \
+        --build-arg BASE="$base" --build-arg CONTAINERD="$2" -f "$TESTBED/$file" "$CONTEXT"
+}
+
+missing=
+for version in "$@"; do
+    image_exists "$(name worker "$version")" || missing="$missing $version"
+done
+[ -n "$missing" ] || image_exists "$(name control-plane 2.4)" || missing=2.4
+[ -n "$missing" ] || exit 0
+
+if [ "$SOURCE" = built ]; then
+    "$TESTBED/binaries.sh" kubernetes etcd coredns containerd
+    "$TESTBED/debian-root.sh"
+    common_context
+    step "building the images of Kubernetes' components" kubernetes-images kubernetes_images
+else
+    "$TESTBED/binaries.sh" containerd
+fi
+for version in $missing 2.4; do
+    with_containerd "$version"
+    image_exists "$(name worker "$version")" || node_image worker "$version"
+done
+node_image control-plane 2.4
+docker image prune -f >>"$LOGS/node-images.log" 2>&1
