@@ -23,7 +23,7 @@ pub use channel::{Channel, ChannelError, FrameReader, MAX_FRAME};
 pub use message::{ToPod, ToWorker};
 pub use plan::{
     Capabilities, DeviceNode, Instruction, Limits, Mount, Namespace, NamespaceKind, Plan, Process,
-    Rlimit, Rootfs,
+    RecursiveAttributes, Rlimit, Rootfs,
 };
 
 /// The descriptor of the control channel in a worker, fixed by the spawn.

@@ -13,6 +13,8 @@ pub struct Plan {
     pub id: String,
     /// `hostname`; only set when the container has a UTS namespace of its own.
     pub hostname: Option<String>,
+    /// `domainname`; as `hostname`.
+    pub domainname: Option<String>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// `mounts`, in order.
@@ -31,6 +33,8 @@ pub struct Plan {
     pub process: Process,
     /// `linux.seccomp`, compiled for this architecture; empty means no filter.
     pub seccomp: Vec<Instruction>,
+    /// `linux.seccomp.flags`, as `SECCOMP_FILTER_FLAG_*`.
+    pub seccomp_flags: u32,
     /// What the guest may use, from `linux.resources`.
     pub limits: Limits,
 }
@@ -44,6 +48,8 @@ pub struct Rootfs {
     pub mounts: Vec<Mount>,
     /// `root.readonly`.
     pub readonly: bool,
+    /// `linux.rootfsPropagation`, as `MS_*` flags; 0 for the default, `MS_SLAVE | MS_REC`.
+    pub propagation: u64,
 }
 
 /// One mount. Options are split as mount(2) wants them.
@@ -63,6 +69,17 @@ pub struct Mount {
     pub propagation: u64,
     /// Options for the file system itself, comma separated.
     pub data: String,
+    /// `rro`, `rnosuid` and the like: attributes for this mount and every mount below it.
+    pub recursive: RecursiveAttributes,
+}
+
+/// `MOUNT_ATTR_*` flags for mount_setattr(2) with `AT_RECURSIVE`; both 0 for nothing to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecursiveAttributes {
+    /// Flags to set.
+    pub set: u64,
+    /// Flags to clear.
+    pub clear: u64,
 }
 
 /// The namespaces a worker enters by itself.
@@ -133,6 +150,8 @@ pub struct Process {
     pub rlimits: Vec<Rlimit>,
     /// `oomScoreAdj`
     pub oom_score_adj: Option<i32>,
+    /// `apparmorProfile`; `None` for none or `unconfined`.
+    pub apparmor_profile: Option<String>,
 }
 
 /// The five capability sets, bit `n` standing for capability number `n` (capabilities(7)).

@@ -1,0 +1,441 @@
+//! `mounts` and containerd's rootfs mounts: option strings to what mount(2) and mount_setattr(2) take.
+//!
+//! Option names are those of the OCI runtime specification 1.2 (`config.md`, "Linux mount options") and runc.
+
+use std::path::{Path, PathBuf};
+
+use libc::{
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME,
+    MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
+    MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME, MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME,
+    MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_POSIXACL,
+    MS_PRIVATE, MS_RDONLY, MS_REC, MS_RELATIME, MS_REMOUNT, MS_SHARED, MS_SILENT, MS_SLAVE,
+    MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
+};
+use oci_spec::runtime as oci;
+use slipway_shim_wire::{Mount, RecursiveAttributes};
+
+use crate::SpecError;
+use crate::error::without_nul;
+
+/// linux/mount.h, Linux 5.10; musl's headers and so the libc crate lack it.
+const MS_NOSYMFOLLOW: u64 = 0x100;
+
+/// The most mounts one container may have: far above any pod, far below the kernel's
+/// `fs.mount-max` of 100000 for a namespace.
+const MAX_MOUNTS: usize = 4096;
+
+/// One of the mounts that containerd passes in `CreateTaskRequest.rootfs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RootfsMount {
+    /// `type`
+    pub fstype: String,
+    /// `source`
+    pub source: String,
+    /// `target`, below the rootfs; usually empty.
+    pub target: String,
+    /// `options`
+    pub options: Vec<String>,
+}
+
+/// What an option does.
+enum Effect {
+    Set(u64),
+    Clear(u64),
+    Propagation(u64),
+    RecursiveSet(u64),
+    RecursiveClear(u64),
+    Nothing,
+    Unsupported,
+    Data,
+}
+
+/// The meaning of one option; what is not known belongs to the file system.
+fn effect(option: &str) -> Effect {
+    use Effect::{Clear, Nothing, Propagation, RecursiveClear, RecursiveSet, Set, Unsupported};
+    match option {
+        "defaults" | "" => Nothing,
+        "bind" => Set(MS_BIND),
+        "rbind" => Set(MS_BIND | MS_REC),
+        "ro" => Set(MS_RDONLY),
+        "rw" => Clear(MS_RDONLY),
+        "nosuid" => Set(MS_NOSUID),
+        "suid" => Clear(MS_NOSUID),
+        "nodev" => Set(MS_NODEV),
+        "dev" => Clear(MS_NODEV),
+        "noexec" => Set(MS_NOEXEC),
+        "exec" => Clear(MS_NOEXEC),
+        "sync" => Set(MS_SYNCHRONOUS),
+        "async" => Clear(MS_SYNCHRONOUS),
+        "dirsync" => Set(MS_DIRSYNC),
+        "remount" => Set(MS_REMOUNT),
+        "mand" => Set(MS_MANDLOCK),
+        "nomand" => Clear(MS_MANDLOCK),
+        "noatime" => Set(MS_NOATIME),
+        "atime" => Clear(MS_NOATIME),
+        "nodiratime" => Set(MS_NODIRATIME),
+        "diratime" => Clear(MS_NODIRATIME),
+        "relatime" => Set(MS_RELATIME),
+        "norelatime" => Clear(MS_RELATIME),
+        "strictatime" => Set(MS_STRICTATIME),
+        "nostrictatime" => Clear(MS_STRICTATIME),
+        "lazytime" => Set(MS_LAZYTIME),
+        "nolazytime" => Clear(MS_LAZYTIME),
+        "silent" => Set(MS_SILENT),
+        "loud" => Clear(MS_SILENT),
+        "iversion" => Set(MS_I_VERSION),
+        "noiversion" => Clear(MS_I_VERSION),
+        "acl" => Set(MS_POSIXACL),
+        "noacl" => Clear(MS_POSIXACL),
+        "nosymfollow" => Set(MS_NOSYMFOLLOW),
+        "symfollow" => Clear(MS_NOSYMFOLLOW),
+        "private" => Propagation(MS_PRIVATE),
+        "rprivate" => Propagation(MS_PRIVATE | MS_REC),
+        "shared" => Propagation(MS_SHARED),
+        "rshared" => Propagation(MS_SHARED | MS_REC),
+        "slave" => Propagation(MS_SLAVE),
+        "rslave" => Propagation(MS_SLAVE | MS_REC),
+        "unbindable" => Propagation(MS_UNBINDABLE),
+        "runbindable" => Propagation(MS_UNBINDABLE | MS_REC),
+        "rro" => RecursiveSet(MOUNT_ATTR_RDONLY),
+        "rrw" => RecursiveClear(MOUNT_ATTR_RDONLY),
+        "rnosuid" => RecursiveSet(MOUNT_ATTR_NOSUID),
+        "rsuid" => RecursiveClear(MOUNT_ATTR_NOSUID),
+        "rnodev" => RecursiveSet(MOUNT_ATTR_NODEV),
+        "rdev" => RecursiveClear(MOUNT_ATTR_NODEV),
+        "rnoexec" => RecursiveSet(MOUNT_ATTR_NOEXEC),
+        "rexec" => RecursiveClear(MOUNT_ATTR_NOEXEC),
+        "rnodiratime" => RecursiveSet(MOUNT_ATTR_NODIRATIME),
+        "rdiratime" => RecursiveClear(MOUNT_ATTR_NODIRATIME),
+        "rrelatime" => RecursiveSet(MOUNT_ATTR_RELATIME),
+        "rnorelatime" => RecursiveClear(MOUNT_ATTR_RELATIME),
+        "rnoatime" => RecursiveSet(MOUNT_ATTR_NOATIME),
+        "ratime" => RecursiveClear(MOUNT_ATTR_NOATIME),
+        "rstrictatime" => RecursiveSet(MOUNT_ATTR_STRICTATIME),
+        "rnostrictatime" => RecursiveClear(MOUNT_ATTR_STRICTATIME),
+        "rnosymfollow" => RecursiveSet(MOUNT_ATTR_NOSYMFOLLOW),
+        "rsymfollow" => RecursiveClear(MOUNT_ATTR_NOSYMFOLLOW),
+        "idmap" | "ridmap" | "tmpcopyup" | "loop" => Unsupported,
+        _ if option.starts_with("uidmap=")
+            || option.starts_with("gidmap=")
+            || option.starts_with("X-containerd.") =>
+        {
+            Unsupported
+        }
+        _ => Effect::Data,
+    }
+}
+
+/// Splits options; `field` names the mount in errors.
+fn options<'a>(
+    field: &str,
+    options: impl IntoIterator<Item = &'a String>,
+) -> Result<Mount, SpecError> {
+    let mut mount = Mount::default();
+    let mut data: Vec<&str> = Vec::new();
+    for (index, option) in options.into_iter().enumerate() {
+        match effect(option) {
+            Effect::Set(flags) => {
+                mount.flags |= flags;
+                mount.clear &= !flags;
+            }
+            Effect::Clear(flags) => {
+                mount.flags &= !flags;
+                mount.clear |= flags;
+            }
+            Effect::Propagation(flags) => mount.propagation = flags,
+            Effect::RecursiveSet(flags) => set_recursive(&mut mount.recursive, flags),
+            Effect::RecursiveClear(flags) => clear_recursive(&mut mount.recursive, flags),
+            Effect::Nothing => {}
+            Effect::Unsupported => {
+                return Err(SpecError::unsupported(
+                    format!("{field}.options[{index}]"),
+                    format!("the mount option {option:?}"),
+                ));
+            }
+            Effect::Data => {
+                without_nul(|| format!("{field}.options[{index}]"), option)?;
+                data.push(option);
+            }
+        }
+    }
+    mount.data = data.join(",");
+    Ok(mount)
+}
+
+/// The access-time attributes are one field of the kernel's: setting any of them clears the others
+/// (mount_setattr(2), `MOUNT_ATTR__ATIME`).
+fn set_recursive(attributes: &mut RecursiveAttributes, flag: u64) {
+    if flag == MOUNT_ATTR_RELATIME || flag & MOUNT_ATTR__ATIME != 0 {
+        attributes.set &= !MOUNT_ATTR__ATIME;
+        attributes.clear |= MOUNT_ATTR__ATIME;
+    } else {
+        attributes.clear &= !flag;
+    }
+    attributes.set |= flag;
+}
+
+fn clear_recursive(attributes: &mut RecursiveAttributes, flag: u64) {
+    attributes.set &= !flag;
+    if flag == MOUNT_ATTR_RELATIME || flag & MOUNT_ATTR__ATIME != 0 {
+        // Without the one named, the kernel's default holds: relatime, whose value is 0.
+        attributes.set &= !MOUNT_ATTR__ATIME;
+        attributes.clear |= MOUNT_ATTR__ATIME;
+    } else {
+        attributes.clear |= flag;
+    }
+}
+
+/// `mounts`, in order. A relative bind source is relative to the bundle.
+pub(crate) fn of_spec(bundle: &Path, mounts: &[oci::Mount]) -> Result<Vec<Mount>, SpecError> {
+    if mounts.len() > MAX_MOUNTS {
+        return Err(SpecError::invalid(
+            "mounts",
+            format!("{} entries, more than {MAX_MOUNTS}", mounts.len()),
+        ));
+    }
+    let mut translated = Vec::with_capacity(mounts.len());
+    for (index, mount) in mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        let mapped = [mount.uid_mappings(), mount.gid_mappings()];
+        if mapped.into_iter().flatten().any(|map| !map.is_empty()) {
+            return Err(SpecError::unsupported(
+                format!("{field}.uidMappings"),
+                "an ID-mapped mount",
+            ));
+        }
+        let target = utf8(&field, "destination", mount.destination())?;
+        let fstype = mount.typ().as_deref().unwrap_or_default();
+        let source = match mount.source() {
+            Some(source) => utf8(&field, "source", source)?,
+            None => "",
+        };
+        let options = options(&field, mount.options().iter().flatten())?;
+        let mut mount = complete(&field, options, fstype, source)?;
+        if mount.flags & MS_BIND != 0 && !mount.source.starts_with('/') {
+            mount.source = utf8(&field, "source", &bundle.join(&mount.source))?.to_owned();
+        }
+        // The 1.2 specification wants absolute destinations; runc takes relative ones from the root, and so
+        // does everybody else.
+        mount.target = Path::new("/").join(target);
+        translated.push(mount);
+    }
+    Ok(translated)
+}
+
+/// The snapshotter's mounts.
+pub(crate) fn of_rootfs(mounts: &[RootfsMount]) -> Result<Vec<Mount>, SpecError> {
+    let mut translated = Vec::with_capacity(mounts.len());
+    for (index, mount) in mounts.iter().enumerate() {
+        let field = format!("rootfs[{index}]");
+        if mount.fstype.contains('/') {
+            // containerd 2.2's mount manager resolves "format/...", "mkfs/..." before a shim that does not
+            // announce them sees them.
+            return Err(SpecError::unsupported(
+                format!("{field}.type"),
+                format!("the mount type {:?}", mount.fstype),
+            ));
+        }
+        without_nul(|| format!("{field}.target"), &mount.target)?;
+        let options = options(&field, &mount.options)?;
+        let mut complete = complete(&field, options, &mount.fstype, &mount.source)?;
+        complete.target = PathBuf::from(mount.target.trim_start_matches('/'));
+        translated.push(complete);
+    }
+    Ok(translated)
+}
+
+/// Puts type and source to the options.
+fn complete(field: &str, mut mount: Mount, fstype: &str, source: &str) -> Result<Mount, SpecError> {
+    without_nul(|| format!("{field}.type"), fstype)?;
+    without_nul(|| format!("{field}.source"), source)?;
+    match fstype {
+        "bind" => mount.flags |= MS_BIND,
+        "rbind" => mount.flags |= MS_BIND | MS_REC,
+        _ => {}
+    }
+    if mount.flags & MS_REMOUNT != 0 {
+        return Err(SpecError::unsupported(
+            format!("{field}.options"),
+            "the mount option \"remount\"",
+        ));
+    }
+    if mount.flags & MS_BIND != 0 {
+        if source.is_empty() {
+            return Err(SpecError::invalid(
+                format!("{field}.source"),
+                "empty, but the mount is a bind mount",
+            ));
+        }
+        if !mount.data.is_empty() {
+            return Err(SpecError::invalid(
+                format!("{field}.options"),
+                format!("{:?} cannot be given to a bind mount", mount.data),
+            ));
+        }
+    } else if fstype.is_empty() {
+        return Err(SpecError::invalid(
+            format!("{field}.type"),
+            "empty, and the mount is no bind mount",
+        ));
+    } else {
+        fstype.clone_into(&mut mount.fstype);
+    }
+    source.clone_into(&mut mount.source);
+    Ok(mount)
+}
+
+fn utf8<'a>(field: &str, name: &str, path: &'a Path) -> Result<&'a str, SpecError> {
+    let text = path.to_str().ok_or_else(|| {
+        SpecError::invalid(format!("{field}.{name}"), format!("{path:?} is not UTF-8"))
+    })?;
+    without_nul(|| format!("{field}.{name}"), text)?;
+    Ok(text)
+}
+
+/// `linux.rootfsPropagation`.
+pub(crate) fn propagation(text: Option<&str>) -> Result<u64, SpecError> {
+    match text {
+        None | Some("") => Ok(0),
+        Some(text) => match effect(text) {
+            Effect::Propagation(flags) => Ok(flags),
+            _ => Err(SpecError::invalid(
+                "linux.rootfsPropagation",
+                format!(
+                    "{text:?} is none of shared, slave, private, unbindable, with or without r"
+                ),
+            )),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Vec<Mount>, SpecError> {
+        let mounts: Vec<oci::Mount> = serde_json::from_str(json).unwrap();
+        of_spec(Path::new("/bundle"), &mounts)
+    }
+
+    #[test]
+    fn a_read_only_volume_as_containerd_writes_it() {
+        let mounts = parse(
+            r#"[{"destination":"/data","type":"bind","source":"/var/lib/x",
+                 "options":["rbind","rprivate","ro"]}]"#,
+        )
+        .unwrap();
+        assert_eq!(
+            mounts,
+            [Mount {
+                source: "/var/lib/x".into(),
+                target: "/data".into(),
+                flags: MS_BIND | MS_REC | MS_RDONLY,
+                propagation: MS_PRIVATE | MS_REC,
+                ..Mount::default()
+            }]
+        );
+    }
+
+    #[test]
+    fn file_system_options_stay_text_in_order() {
+        let mounts = parse(
+            r#"[{"destination":"dev","type":"tmpfs","source":"tmpfs",
+                 "options":["nosuid","strictatime","mode=755","size=65536k"]}]"#,
+        )
+        .unwrap();
+        assert_eq!(mounts[0].data, "mode=755,size=65536k");
+        assert_eq!(mounts[0].fstype, "tmpfs");
+        assert_eq!(mounts[0].target, Path::new("/dev"));
+        assert_eq!(mounts[0].flags, MS_NOSUID | MS_STRICTATIME);
+    }
+
+    #[test]
+    fn the_last_of_two_contrary_options_holds() {
+        let mounts =
+            parse(r#"[{"destination":"/a","type":"tmpfs","options":["ro","rw","suid","nosuid"]}]"#)
+                .unwrap();
+        assert_eq!((mounts[0].flags, mounts[0].clear), (MS_NOSUID, MS_RDONLY));
+    }
+
+    #[test]
+    fn recursive_attributes_are_kept_apart() {
+        let mounts = parse(
+            r#"[{"destination":"/a","type":"bind","source":"rel","options":["rbind","rro","rnoatime"]}]"#,
+        )
+        .unwrap();
+        assert_eq!(mounts[0].source, "/bundle/rel");
+        assert_eq!(mounts[0].flags, MS_BIND | MS_REC);
+        assert_eq!(
+            mounts[0].recursive,
+            RecursiveAttributes {
+                set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+                clear: MOUNT_ATTR__ATIME,
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_refused_by_field() {
+        let cases = [
+            (
+                r#"[{"destination":"/a","type":"bind","source":"/b","options":["bind","idmap"]}]"#,
+                "mounts[0].options[1]: the mount option \"idmap\" is not supported",
+            ),
+            (
+                r#"[{"destination":"/a","type":"bind","source":"/b","options":["bind","size=1k"]}]"#,
+                "mounts[0].options: \"size=1k\" cannot be given to a bind mount",
+            ),
+            (
+                r#"[{"destination":"/a","source":"/b"}]"#,
+                "mounts[0].type: empty",
+            ),
+            (
+                r#"[{"destination":"/a","options":["bind"]}]"#,
+                "mounts[0].source: empty",
+            ),
+            (
+                r#"[{"destination":"/a\u0000","type":"tmpfs"}]"#,
+                "mounts[0].destination: contains a NUL",
+            ),
+            (
+                r#"[{"destination":"/a","type":"bind","source":"/b","uidMappings":[{"hostID":1,"containerID":0,"size":1}]}]"#,
+                "mounts[0].uidMappings: an ID-mapped mount is not supported",
+            ),
+        ];
+        for (json, expected) in cases {
+            let message = parse(json).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_overlay_of_the_snapshotter() {
+        let mounts = of_rootfs(&[RootfsMount {
+            fstype: "overlay".into(),
+            source: "overlay".into(),
+            target: String::new(),
+            options: ["index=off", "workdir=/w", "upperdir=/u", "lowerdir=/l2:/l1"]
+                .map(String::from)
+                .into(),
+        }])
+        .unwrap();
+        assert_eq!(
+            mounts[0].data,
+            "index=off,workdir=/w,upperdir=/u,lowerdir=/l2:/l1"
+        );
+        assert_eq!(mounts[0].target, Path::new(""));
+        let refused = of_rootfs(&[RootfsMount {
+            fstype: "mkfs/ext4".into(),
+            ..RootfsMount::default()
+        }]);
+        assert!(refused.unwrap_err().to_string().contains("rootfs[0].type"));
+    }
+
+    #[test]
+    fn root_propagation_is_one_of_eight_words() {
+        assert_eq!(propagation(None).unwrap(), 0);
+        assert_eq!(propagation(Some("rslave")).unwrap(), MS_SLAVE | MS_REC);
+        assert!(propagation(Some("ro")).is_err());
+    }
+}
