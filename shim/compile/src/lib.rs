@@ -19,3 +19,21 @@
 //! The module is somebody's: it is read and compiled by a child without privileges, within limits of
 //! memory, time and size, behind a system call filter; the parent only hashes, waits and renames. One
 //! module is compiled at a time on a node.
+//!
+//! ```text
+//! slipway-compile --output FILE.cwasm FILE.wasm
+//! ```
+//!
+//! compiles outside the cache, without a child, for looking at code and for trying workers by hand.
+
+mod args;
+mod diagnose;
+mod job;
+mod limits;
+mod outcome;
+mod sandbox;
+mod supervise;
+
+pub use args::{Args, HELP, UsageError};
+pub use job::{compile_file, run};
+pub use outcome::{EXIT_INTERNAL, EXIT_NOT_RUNNABLE, EXIT_USAGE, Failure};

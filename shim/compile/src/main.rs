@@ -1,2 +1,42 @@
-//! slipway-compile
-fn main() {}
+//! `slipway-compile`: see the library.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::process::ExitCode;
+
+use slipway_shim_compile::{Args, EXIT_USAGE, compile_file, run};
+
+fn main() -> ExitCode {
+    let mut stderr = std::io::stderr();
+    match Args::parse(std::env::args().skip(1)) {
+        Err(error) => {
+            // Nobody is left to be told if this fails.
+            let _ = writeln!(stderr, "slipway-compile: {error}\n\nhint: see --help");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Ok(Args::Print(text)) => match writeln!(std::io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Ok(Args::File { wasm, output }) => match compile_file(&wasm, &output) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                let _ = writeln!(stderr, "slipway-compile: {}: {failure}", wasm.display());
+                ExitCode::from(failure.exit_code())
+            }
+        },
+        Ok(Args::Cache { root, namespace }) => {
+            // SAFETY: the caller hands over descriptors 3 and 4, and nothing else here has touched them.
+            let (wasm, mut answer) = unsafe { (File::from_raw_fd(3), File::from_raw_fd(4)) };
+            let (text, code) = match run(&root, namespace, &wasm) {
+                Ok(digest) => (digest.to_string(), ExitCode::SUCCESS),
+                Err(failure) => (failure.to_string(), ExitCode::from(failure.exit_code())),
+            };
+            match writeln!(answer, "{text}") {
+                Ok(()) => code,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}

@@ -1,1 +1,18 @@
-//! slipway-shim-engine
+//! The engine: one configuration for the compiler, which bakes it into code, and the worker, which runs it.
+//!
+//! [`config`] is the only place that configures wasmtime; what of it is baked into compiled files is named
+//! by the cache key (`slipway_shim_cache::key`). The worker loads code with [`load`], which only ever gets
+//! files out of the node's cache, and learns from [`Kind`] what to do with it. [`imports`] says in one
+//! sentence what a guest asks for and nobody offers.
+//!
+//! Only the feature `compiler` links Cranelift; the worker is built without it.
+
+#[cfg(feature = "compiler")]
+pub mod compile;
+pub mod config;
+pub mod imports;
+mod kind;
+mod load;
+
+pub use kind::{Kind, KindError};
+pub use load::{Code, LoadError, load};

@@ -1,0 +1,40 @@
+//! How a compilation ends when it does not end well.
+
+use slipway_shim_cache::CacheError;
+
+/// Exit status for a command line that is not understood.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit status for a module that cannot be run (`EX_DATAERR`, sysexits.h).
+pub const EXIT_NOT_RUNNABLE: u8 = 65;
+/// Exit status for a failure of our own (`EX_SOFTWARE`).
+pub const EXIT_INTERNAL: u8 = 70;
+
+/// Why there is no code; the text is one sentence that follows the module's path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The module's fault.
+    #[error("{0}")]
+    NotRunnable(String),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Something else here does not work.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Failure {
+    /// The exit status that tells it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotRunnable(_) => EXIT_NOT_RUNNABLE,
+            Self::Cache(_) | Self::Internal(_) => EXIT_INTERNAL,
+        }
+    }
+
+    pub(crate) fn internal<E: std::fmt::Display>(action: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Internal(format!("{action}: {error}"))
+    }
+}

@@ -1,0 +1,198 @@
+//! The built compiler, as the pod process calls it.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use slipway_shim_cache::{Cache, Digest, Namespace};
+use slipway_shim_engine::{Code, config, load};
+
+const HELLO: &str = r#"(module (memory 1) (data (i32.const 8) "hello") (func (export "_start")))"#;
+
+struct Node {
+    root: tempfile::TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.root.path().join("cache")
+    }
+
+    fn file(&self, bytes: impl AsRef<[u8]>) -> File {
+        let path = self.root.path().join("module");
+        fs::write(&path, bytes).unwrap();
+        File::open(path).unwrap()
+    }
+
+    /// Runs the compiler with `wasm` as descriptor 3 and tells its exit status and answer.
+    fn compile(&self, wasm: &File, arguments: &[&str]) -> (i32, String) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let writer = OwnedFd::from(writer);
+        let (module, answer) = (wasm.as_raw_fd(), writer.as_raw_fd());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slipway-compile"));
+        command.arg("--cache").arg(self.cache()).args(arguments);
+        // SAFETY: only dup2, fcntl and their errors between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                for (from, to) in [(module, 13), (answer, 14), (13, 3), (14, 4)] {
+                    if libc::dup2(from, to) == -1 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().unwrap();
+        drop(writer);
+        let mut text = String::new();
+        File::from(OwnedFd::from(reader))
+            .read_to_string(&mut text)
+            .unwrap();
+        (
+            child.wait().unwrap().code().unwrap(),
+            text.trim().to_owned(),
+        )
+    }
+
+    fn refused(&self, bytes: impl AsRef<[u8]>) -> String {
+        let (code, sentence) = self.compile(&self.file(bytes), &[]);
+        assert_eq!(code, 65, "{sentence}");
+        sentence
+    }
+}
+
+#[test]
+fn a_module_is_in_the_cache_afterwards_and_runs_the_same_engine() {
+    let node = Node::new();
+    let wasm = wat::parse_str(HELLO).unwrap();
+    let file = node.file(&wasm);
+    let (code, answer) = node.compile(&file, &[]);
+    assert_eq!(
+        (code, answer.as_str()),
+        (0, Digest::of(&wasm).to_string().as_str())
+    );
+
+    let cache = Cache::open(&node.cache()).unwrap();
+    let code = cache.find(&file, None).unwrap().unwrap();
+    let engine = config::commands().unwrap();
+    // SAFETY: compiled above.
+    let code = unsafe { load(&engine, &code) }.unwrap();
+    assert!(matches!(code, Code::Module(_)));
+
+    let (code, again) = node.compile(&file, &[]);
+    assert_eq!((code, again), (0, answer));
+}
+
+#[test]
+fn a_component_is_compiled_too() {
+    let node = Node::new();
+    let file = node.file(wat::parse_str("(component (core module (func)))").unwrap());
+    let (code, answer) = node.compile(&file, &[]);
+    assert_eq!(code, 0, "{answer}");
+}
+
+#[test]
+fn the_inode_of_a_settled_file_is_remembered() {
+    let node = Node::new();
+    let namespace = Namespace::new("/layers");
+    let file = node.file(wat::parse_str(HELLO).unwrap());
+    let settled = || {
+        let cache = Cache::open(&node.cache()).unwrap();
+        cache.identify(&file, namespace).unwrap()
+    };
+    while settled().is_none() {
+        std::thread::yield_now();
+    }
+    let (code, answer) = node.compile(&file, &["--identity", &namespace.to_string()]);
+    assert_eq!(code, 0, "{answer}");
+    let identities = fs::read_dir(node.cache().join("identities")).unwrap();
+    assert_eq!(identities.count(), 1);
+}
+
+#[test]
+fn what_is_not_webassembly_is_named() {
+    let node = Node::new();
+    assert_eq!(
+        node.refused("just words"),
+        "is text, not WebAssembly; it starts with `just words`"
+    );
+    assert_eq!(node.refused(""), "is empty");
+    let own = fs::read(env!("CARGO_BIN_EXE_slipway-compile")).unwrap();
+    assert!(
+        node.refused(own)
+            .starts_with("is a native program (ELF for ")
+    );
+}
+
+#[test]
+fn a_truncated_module_is_refused_with_the_offset() {
+    let node = Node::new();
+    let mut wasm = wat::parse_str(HELLO).unwrap();
+    wasm.truncate(wasm.len() - 4);
+    let sentence = node.refused(wasm);
+    assert!(
+        sentence.starts_with("is not valid WebAssembly: "),
+        "{sentence}"
+    );
+    assert!(sentence.contains("offset"), "{sentence}");
+}
+
+#[test]
+fn a_proposal_that_is_off_is_named() {
+    let node = Node::new();
+    let sentence = node.refused(wat::parse_str("(module (memory 1 1 shared))").unwrap());
+    assert!(sentence.contains("threads must be enabled"), "{sentence}");
+}
+
+#[test]
+fn an_enormous_module_is_refused_unread() {
+    let node = Node::new();
+    let file = node.file("");
+    File::options()
+        .write(true)
+        .open(node.root.path().join("module"))
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
+    let (code, sentence) = node.compile(&file, &[]);
+    assert_eq!(code, 65);
+    assert_eq!(
+        sentence,
+        "is longer than 512 MiB, the most that is compiled"
+    );
+}
+
+#[test]
+fn a_cache_in_other_hands_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::new();
+    fs::set_permissions(node.root.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let (code, sentence) = node.compile(&node.file(wat::parse_str(HELLO).unwrap()), &[]);
+    assert_eq!(code, 70, "{sentence}");
+    assert!(sentence.contains("not writable by others"), "{sentence}");
+}
+
+#[test]
+fn a_file_can_be_compiled_by_hand() {
+    let node = Node::new();
+    node.file(wat::parse_str(HELLO).unwrap());
+    let output = node.root.path().join("module.cwasm");
+    let status = Command::new(env!("CARGO_BIN_EXE_slipway-compile"))
+        .arg("--output")
+        .arg(&output)
+        .arg(node.root.path().join("module"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(fs::read(output).unwrap().starts_with(b"\x7fELF"));
+}
