@@ -11,6 +11,7 @@
 pub mod cluster;
 pub mod command;
 pub mod fault;
+pub mod guests;
 pub mod helm;
 pub mod names;
 pub mod namespace;

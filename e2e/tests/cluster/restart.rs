@@ -1,0 +1,161 @@
+//! A containerd restart under running pods.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use kube::api::DeleteParams;
+use slipway_e2e::node::Process;
+use slipway_e2e::pods::{self, Runtime};
+use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::wait::until;
+
+const PODS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
+
+/// Who a pod is: if any of it changes, it is another pod.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    uid: String,
+    container: String,
+    restarts: i32,
+    process: Process,
+}
+
+#[tokio::test]
+async fn pods_survive_containerd_restart() -> Result<()> {
+    on_each_worker(
+        "pods_survive_containerd_restart",
+        Start::ReadyAlone,
+        async |scene: &Scene| {
+            let inside = &scene.worker.inside;
+            for (name, runtime) in PODS {
+                pods::create(&scene.client, &scene.ns, scene.ticker(name, runtime)).await?;
+            }
+            let mut before = Vec::new();
+            for (name, _) in PODS {
+                pods::until_ready(&scene.client, &scene.ns, name).await?;
+                more_lines(scene, name, 0).await?;
+                before.push(identity(scene, name).await?);
+            }
+
+            let old = inside.containerd_pid().await?;
+            inside.bash("systemctl restart containerd").await?;
+            let new = inside.containerd_pid().await?;
+            ensure!(
+                old != new,
+                "containerd did not restart: it is still process {old}"
+            );
+            until("containerd", Duration::from_secs(30), || async {
+                Ok(inside
+                    .containerd_answers()
+                    .await
+                    .map_err(|error| format!("{error:#}")))
+            })
+            .await?;
+
+            // Pods that begin and end after the restart: by then the kubelet has looked at all pods again.
+            for (name, runtime) in [
+                ("wasm-after", Runtime::Wasm),
+                ("native-after", Runtime::Native),
+            ] {
+                pods::create(&scene.client, &scene.ns, scene.ticker(name, runtime)).await?;
+                pods::until_ready(&scene.client, &scene.ns, name).await?;
+            }
+            until_node_ready(scene).await?;
+
+            for ((name, _), before) in PODS.iter().zip(&before) {
+                let lines = pods::log(&scene.client, &scene.ns, name)
+                    .await?
+                    .lines()
+                    .count();
+                more_lines(scene, name, lines)
+                    .await
+                    .context("its output is lost after the restart")?;
+                let after = identity(scene, name).await?;
+                ensure!(
+                    after == *before,
+                    "{name} became another: {before:?}, then {after:?}"
+                );
+            }
+
+            // What survives must also be able to go: no process may stay behind.
+            let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);
+            for ((name, _), before) in PODS.iter().zip(&before) {
+                pods.delete(name, &DeleteParams::default()).await?;
+                until(
+                    &format!("pod {name} to be gone"),
+                    pods::PATIENCE,
+                    || async {
+                        Ok(match pods.get_opt(name).await? {
+                            None => Ok(()),
+                            Some(_) => Err("still there".to_owned()),
+                        })
+                    },
+                )
+                .await?;
+                let pid = before.process.pid;
+                let left = inside
+                    .bash(&format!("cat /proc/{pid}/stat 2>/dev/null || true"))
+                    .await?;
+                ensure!(
+                    left.trim().is_empty(),
+                    "{name} is gone, its process is not: {left}"
+                );
+            }
+            Ok(())
+        },
+    )
+    .await
+}
+
+async fn identity(scene: &Scene, name: &str) -> Result<Identity> {
+    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);
+    let pod = pods.get(name).await?;
+    let container = pods::container_id(&pod)?.to_owned();
+    let process = scene.worker.inside.process(&container).await?;
+    let status = pods::status(&pod).context("no container status")?;
+    Ok(Identity {
+        restarts: status.restart_count,
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        container,
+        process,
+    })
+}
+
+/// Waits until the log has at least two lines more than `lines`.
+async fn more_lines(scene: &Scene, name: &str, lines: usize) -> Result<()> {
+    until(
+        &format!("{name} to say more"),
+        Duration::from_secs(30),
+        || async {
+            let log = pods::log(&scene.client, &scene.ns, name).await?;
+            let now = log.lines().count();
+            Ok(if now >= lines + 2 {
+                Ok(())
+            } else {
+                Err(format!("{now} lines, {lines} before"))
+            })
+        },
+    )
+    .await
+}
+
+async fn until_node_ready(scene: &Scene) -> Result<()> {
+    let nodes: Api<Node> = Api::all(scene.client.clone());
+    until("the node to be ready", pods::PATIENCE, || async {
+        let node = nodes.get(&scene.worker.name).await?;
+        let conditions = node
+            .status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        Ok(match ready {
+            Some(condition) if condition.status == "True" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+    .await
+}

@@ -1,0 +1,61 @@
+//! Taking Wasm off a node again leaves nothing.
+
+use anyhow::{Result, ensure};
+use slipway_e2e::fault::CONFIG;
+use slipway_e2e::names;
+use slipway_e2e::pods::{self, Runtime};
+use slipway_e2e::provision::{self, Input};
+use slipway_e2e::scene::{Scene, Start, on_each_worker};
+
+#[tokio::test]
+async fn unannotate_restores_every_byte() -> Result<()> {
+    on_each_worker(
+        "unannotate_restores_every_byte",
+        Start::BareAlone,
+        async |scene: &Scene| {
+            let (client, node) = (&scene.client, scene.worker.name.as_str());
+            let inside = &scene.worker.inside;
+            let before = inside.tree().await?;
+            ensure!(before.holds(CONFIG), "the snapshot does not hold {CONFIG}");
+            ensure!(
+                inside.our_units().await?.is_empty(),
+                "units of ours on a bare node"
+            );
+
+            provision::request(client, node, Input::Annotation).await?;
+            provision::until_ready(client, node).await?;
+            let during = inside.tree().await?;
+            for path in ["/opt/slipway", "/var/lib/slipway"] {
+                ensure!(during.holds(path), "installed, yet there is no {path}");
+            }
+            // Code compiled for a guest is a byte on the node, too.
+            let pod = scene.guest("used", Runtime::Wasm, &["/job.wasm"]);
+            pods::create(client, &scene.ns, pod).await?;
+            let ended = pods::until_ended(client, &scene.ns, "used").await?;
+            ensure!(
+                ended.state.exit_code == 0,
+                "the pod ended with {:?}: {}",
+                ended.state,
+                ended.log
+            );
+
+            provision::withdraw(client, node).await?;
+            provision::ensure_bare(client, node).await?;
+            let changes = before.changes(&inside.tree().await?);
+            ensure!(changes.is_empty(), "not as before the install:\n{changes}");
+            let units = inside.our_units().await?;
+            ensure!(units.is_empty(), "units of ours are left: {units:?}");
+
+            // And it is a node like any other: containerd answers, native pods run.
+            inside.containerd_answers().await?;
+            pods::create(client, &scene.ns, scene.ticker("native", Runtime::Native)).await?;
+            pods::until_ready(client, &scene.ns, "native").await?;
+            let handlers = inside
+                .bash(&format!("grep -c {} {CONFIG} || true", names::READY))
+                .await?;
+            ensure!(handlers.trim() == "0", "{CONFIG} names us");
+            Ok(())
+        },
+    )
+    .await
+}
