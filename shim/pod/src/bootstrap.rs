@@ -1,0 +1,147 @@
+//! What `start` learns from its standard input and environment, and how it answers.
+//!
+//! containerd up to 2.2 writes the runtime's options (an `Any`) or nothing; from 2.3 on it writes `BootstrapParams`.
+//! Both have a string as field 1: the options a type URL, the parameters the id that also stands in `-id`.
+
+use prost::Message;
+
+use crate::api::bootstrap::BootstrapParams;
+use crate::args::Flags;
+
+/// Where containerd keeps shim sockets unless it says otherwise (`defaults.DefaultStateDir` + `s`).
+pub const DEFAULT_SOCKET_DIR: &str = "/run/containerd/s";
+
+/// The longest standard input of `start` that is read; options are a few lines of TOML.
+pub const MAX_INPUT: usize = 4 << 20;
+
+/// What is known about the containerd that called `start`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Where events go; `None` if containerd did not say.
+    pub events_address: Option<String>,
+    /// Where the socket belongs.
+    pub socket_dir: String,
+    /// How to answer.
+    pub reply: Reply,
+    /// Whether to log more.
+    pub debug: bool,
+}
+
+/// The forms of an answer to `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// The bare address: every containerd takes it and speaks `containerd.task.v2` then.
+    Plain,
+    /// JSON with version 3. containerd 1.7 calls that an error, so it takes proof of 2.0 or later.
+    Version3,
+}
+
+/// Tells the inputs apart. `ttrpc_address` is the environment variable `TTRPC_ADDRESS`.
+#[must_use]
+pub fn read(input: &[u8], flags: &Flags, ttrpc_address: Option<&str>) -> Bootstrap {
+    let params = BootstrapParams::decode(input)
+        .ok()
+        .filter(|params| params.instance_id == flags.id);
+    let from_environment = ttrpc_address.filter(|address| !address.is_empty());
+    match params {
+        Some(params) => Bootstrap {
+            events_address: Some(params.containerd_ttrpc_address)
+                .filter(|address| !address.is_empty())
+                .or_else(|| from_environment.map(str::to_owned)),
+            socket_dir: params
+                .socket_dir
+                .filter(|dir| !dir.is_empty())
+                .unwrap_or_else(|| DEFAULT_SOCKET_DIR.to_owned()),
+            reply: Reply::Version3,
+            debug: flags.debug || params.log_level < 0,
+        },
+        None => Bootstrap {
+            events_address: from_environment.map(str::to_owned),
+            socket_dir: DEFAULT_SOCKET_DIR.to_owned(),
+            reply: Reply::Plain,
+            debug: flags.debug,
+        },
+    }
+}
+
+impl Reply {
+    /// The bytes for the standard output of `start`.
+    #[must_use]
+    pub fn render(self, address: &str) -> String {
+        match self {
+            Self::Plain => address.to_owned(),
+            Self::Version3 => {
+                serde_json::json!({"version": 3, "address": address, "protocol": "ttrpc"})
+                    .to_string()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::Any;
+
+    fn flags() -> Flags {
+        Flags {
+            namespace: "k8s.io".into(),
+            id: "0123abc".into(),
+            address: "/run/containerd/containerd.sock".into(),
+            ..Flags::default()
+        }
+    }
+
+    #[test]
+    fn an_empty_input_is_an_old_containerd() {
+        let bootstrap = read(b"", &flags(), Some("/run/containerd/containerd.sock.ttrpc"));
+        assert_eq!(bootstrap.reply, Reply::Plain);
+        assert_eq!(
+            bootstrap.events_address.as_deref(),
+            Some("/run/containerd/containerd.sock.ttrpc")
+        );
+        assert_eq!(bootstrap.socket_dir, "/run/containerd/s");
+        assert_eq!(bootstrap.reply.render("unix:///s/1"), "unix:///s/1");
+    }
+
+    #[test]
+    fn options_are_no_parameters_though_they_parse_as_such() {
+        let options = Any {
+            type_url: "runtimeoptions.v1.Options".into(),
+            value: b"\x1a\x01x".to_vec(),
+        };
+        let bootstrap = read(&options.encode_to_vec(), &flags(), None);
+        assert_eq!(bootstrap.reply, Reply::Plain);
+        assert_eq!(bootstrap.events_address, None);
+    }
+
+    #[test]
+    fn parameters_prove_a_containerd_that_takes_version_3() {
+        let params = BootstrapParams {
+            instance_id: "0123abc".into(),
+            containerd_ttrpc_address: "/run/c.ttrpc".into(),
+            log_level: -4,
+            socket_dir: Some("/run/other/s".into()),
+            ..BootstrapParams::default()
+        };
+        let bootstrap = read(&params.encode_to_vec(), &flags(), Some("/else"));
+        assert_eq!(
+            bootstrap,
+            Bootstrap {
+                events_address: Some("/run/c.ttrpc".into()),
+                socket_dir: "/run/other/s".into(),
+                reply: Reply::Version3,
+                debug: true,
+            }
+        );
+        assert_eq!(
+            bootstrap.reply.render("unix:///s/1"),
+            r#"{"address":"unix:///s/1","protocol":"ttrpc","version":3}"#
+        );
+    }
+
+    #[test]
+    fn garbage_is_an_old_containerd_too() {
+        assert_eq!(read(b"\xff\xff\xff", &flags(), None).reply, Reply::Plain);
+    }
+}

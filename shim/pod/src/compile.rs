@@ -1,0 +1,188 @@
+//! Compilations under way. Each is a process of its own (`slipway-compile`), which outlives the container that asked:
+//! the next one finds the code in the cache.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use slipway_shim_cache::{Digest, Namespace};
+
+use crate::programs::Programs;
+use crate::signals;
+use crate::spawn::Pid;
+
+/// How long a compilation may take, waiting for others on the node included.
+pub const DEADLINE: Duration = Duration::from_secs(600);
+
+/// The longest answer that is kept.
+const MAX_ANSWER: usize = 8 << 10;
+
+/// The compiler's exit status for a module that cannot be run.
+const NOT_RUNNABLE: u32 = 65;
+
+/// One run of the compiler.
+#[derive(Debug)]
+pub struct Compilation {
+    /// The container that waits for it.
+    pub task: String,
+    /// The module's path, for messages.
+    pub path: String,
+    /// The process.
+    pub pid: Pid,
+    answer: File,
+    received: Vec<u8>,
+    open: bool,
+    deadline: Instant,
+}
+
+/// How a compilation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The code of this module is in the cache.
+    Compiled(Digest),
+    /// The module's fault, in one sentence.
+    NotRunnable(String),
+    /// Ours, in one sentence.
+    Failed(String),
+}
+
+impl Compilation {
+    /// Starts the compiler for a container's module.
+    ///
+    /// # Errors
+    /// When there is no pipe or process to be had.
+    pub fn start(
+        programs: &Programs,
+        cache: &Path,
+        task: String,
+        path: String,
+        wasm: &File,
+        namespace: Option<Namespace>,
+    ) -> io::Result<Self> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        let cache = crate::spawn::c_path(cache)?;
+        let namespace = namespace
+            .map(|namespace| CString::new(namespace.to_string()))
+            .transpose()?;
+        let mut arguments = vec![c"--cache", cache.as_c_str()];
+        if let Some(namespace) = &namespace {
+            arguments.extend([c"--identity", namespace.as_c_str()]);
+        }
+        let pid = programs.spawn_compiler(&arguments, wasm.as_raw_fd(), writer.as_raw_fd())?;
+        Ok(Self {
+            task,
+            path,
+            pid,
+            answer: File::from(reader),
+            received: Vec::new(),
+            open: true,
+            deadline: Instant::now() + DEADLINE,
+        })
+    }
+
+    /// What to poll for reading.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.answer.as_fd()
+    }
+
+    /// When it will have taken too long.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ends a compilation that takes too long; its end is told like any other's.
+    pub fn on_time(&mut self, now: Instant) {
+        if now >= self.deadline {
+            // Not reaped yet, so the number is still its own. Killing again does no harm.
+            let _ = signals::send(self.pid, libc::SIGKILL);
+            self.deadline = now + DEADLINE;
+        }
+    }
+
+    /// Whether more of the answer may come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Reads what the compiler wrote.
+    pub fn on_ready(&mut self) {
+        let mut chunk = [0u8; 1024];
+        loop {
+            match self.answer.read(&mut chunk) {
+                Ok(0) => {
+                    self.open = false;
+                    return;
+                }
+                Ok(read) => {
+                    let room = MAX_ANSWER.saturating_sub(self.received.len()).min(read);
+                    self.received.extend_from_slice(&chunk[..room]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.open = error.kind() == io::ErrorKind::WouldBlock;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What came of it, once the process has ended with `status`.
+    #[must_use]
+    pub fn outcome(mut self, status: u32) -> Outcome {
+        self.on_ready();
+        outcome(status, &self.received, &self.path)
+    }
+}
+
+fn outcome(status: u32, answer: &[u8], path: &str) -> Outcome {
+    let answer = String::from_utf8_lossy(answer);
+    let answer = answer.trim();
+    match status {
+        0 => match answer.parse() {
+            Ok(digest) => Outcome::Compiled(digest),
+            Err(error) => Outcome::Failed(format!("{path}: slipway-compile: {error}")),
+        },
+        NOT_RUNNABLE if !answer.is_empty() => Outcome::NotRunnable(format!("{path}: {answer}")),
+        137 if answer.is_empty() => Outcome::Failed(format!(
+            "{path}: slipway-compile was killed: it took longer than {} minutes, or the node is short of memory",
+            DEADLINE.as_secs() / 60
+        )),
+        status if answer.is_empty() => {
+            Outcome::Failed(format!("{path}: slipway-compile ended with {status}"))
+        }
+        _ => Outcome::Failed(format!("{path}: {answer}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_told_apart_and_names_the_file() {
+        let digest = "0".repeat(63) + "1";
+        assert_eq!(
+            outcome(0, format!("{digest}\n").as_bytes(), "/a.wasm"),
+            Outcome::Compiled(digest.parse().unwrap())
+        );
+        assert_eq!(
+            outcome(65, b"not wasm: looks like text\n", "/a.wasm"),
+            Outcome::NotRunnable("/a.wasm: not wasm: looks like text".into())
+        );
+        assert_eq!(
+            outcome(1, b"no space left", "/a.wasm"),
+            Outcome::Failed("/a.wasm: no space left".into())
+        );
+        assert!(matches!(outcome(0, b"junk", "/a.wasm"), Outcome::Failed(_)));
+        assert!(
+            matches!(outcome(137, b"", "/a.wasm"), Outcome::Failed(m) if m.contains("10 minutes"))
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! The pod process: everything it holds, and its loop.
+//!
+//! ```text
+//! containerd ── ttrpc ──► Server ─ requests ─► service ─► tasks ◄── worker channels, pause reports
+//!        ▲                   ▲                              ▲  ▲
+//!        │                   └───────── answers ────────────┘  └── SIGCHLD, cgroup placements, compilations
+//!        └──── events ◄── Publisher
+//! ```
+//!
+//! One thread and one `poll`. Whatever may take long is a descriptor or a deadline in it; only system calls that the
+//! kernel answers at once are made in between.
+
+mod child;
+mod create;
+mod delete;
+mod service;
+mod setup;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use slipway_shim_cache::Cache;
+use slipway_shim_cgroup::{Hierarchies, Placement, UnitJob};
+
+use crate::compile::Compilation;
+use crate::events::Publisher;
+use crate::log::Log;
+use crate::programs::Programs;
+use crate::signals::Signals;
+use crate::task::{Init, Phase, Task};
+use crate::ttrpc::server::{Server, Source};
+
+/// How often streams without a reader are looked at; poll(2) does not tell when a reader comes.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// A shim without tasks and without containerd waits this long for either: longer than a restart takes.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// After `Shutdown`, how long to wait for containerd to hang up, for events to arrive and for systemd.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The pod process.
+#[derive(Debug)]
+pub struct Pod {
+    log: Log,
+    signals: Signals,
+    server: Server,
+    publisher: Publisher,
+    programs: Programs,
+    hierarchies: Option<Hierarchies>,
+    cache: Option<Cache>,
+    tasks: BTreeMap<String, Task>,
+    compilations: Vec<Compilation>,
+    jobs: Vec<UnitJob>,
+    linger_at: Option<Instant>,
+    /// When to leave even if somebody is still connected.
+    leave_at: Option<Instant>,
+    /// Since when there is neither a task nor a connection.
+    idle_since: Option<Instant>,
+}
+
+/// What a polled descriptor stands for.
+#[derive(Debug, Clone)]
+enum Token {
+    Signals,
+    Server(Source),
+    Publisher,
+    Init(String),
+    Placement(String),
+    Compilation(crate::spawn::Pid),
+    Job(usize),
+}
+
+impl Pod {
+    /// A pod process without tasks.
+    #[must_use]
+    pub fn new(
+        log: Log,
+        signals: Signals,
+        listener: OwnedFd,
+        publisher: Publisher,
+        programs: Programs,
+    ) -> Self {
+        Self {
+            log,
+            signals,
+            server: Server::new(listener),
+            publisher,
+            programs,
+            hierarchies: None,
+            cache: None,
+            tasks: BTreeMap::new(),
+            compilations: Vec::new(),
+            jobs: Vec::new(),
+            linger_at: None,
+            leave_at: None,
+            idle_since: None,
+        }
+    }
+
+    /// Runs until the pod is gone.
+    pub fn run(&mut self) {
+        loop {
+            let now = Instant::now();
+            self.on_time(now);
+            if self.may_leave(now) {
+                return;
+            }
+            for token in self.poll(now) {
+                self.on_ready(token);
+            }
+        }
+    }
+
+    /// Waits for descriptors and deadlines, and returns who is ready.
+    fn poll(&self, now: Instant) -> Vec<Token> {
+        let sources = self.sources();
+        let mut descriptors: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|(_, descriptor, interest)| PollFd::from_borrowed_fd(*descriptor, *interest))
+            .collect();
+        let timeout = self.deadline().map(|at| {
+            let left = at.saturating_duration_since(now);
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                // Up to the next millisecond, so that the deadline has passed on waking.
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        // EINTR: all signals are blocked, but a debugger may still interrupt; the loop comes round.
+        if rustix::event::poll(&mut descriptors, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let ready: Vec<bool> = descriptors
+            .iter()
+            .map(|descriptor| !descriptor.revents().is_empty())
+            .collect();
+        let mut tokens = Vec::new();
+        for ((token, ..), ready) in sources.into_iter().zip(ready) {
+            if ready {
+                tokens.push(token);
+            }
+        }
+        tokens
+    }
+
+    fn sources(&self) -> Vec<(Token, BorrowedFd<'_>, PollFlags)> {
+        let input = PollFlags::IN;
+        let mut sources = Vec::new();
+        // What workers say is heard before that they have ended, and requests before both.
+        for (source, descriptor, interest) in self.server.sources() {
+            sources.push((Token::Server(source), descriptor, interest));
+        }
+        for task in self.tasks.values() {
+            let token = Token::Init(task.id.clone());
+            match &task.init {
+                Init::Worker(channel, _) => sources.push((token, channel.as_fd(), input)),
+                Init::Pause(Some(report)) => sources.push((token, report.as_fd(), input)),
+                Init::Pause(None) | Init::Silent => {}
+            }
+            if let Phase::SettingUp(setup) = &task.phase
+                && let Some(descriptor) = setup.placement.as_ref().and_then(Placement::as_fd)
+            {
+                sources.push((Token::Placement(task.id.clone()), descriptor, input));
+            }
+        }
+        sources.push((Token::Signals, self.signals.as_fd(), input));
+        if let Some((descriptor, interest)) = self.publisher.source() {
+            sources.push((Token::Publisher, descriptor, interest));
+        }
+        for compilation in self.compilations.iter().filter(|c| c.is_open()) {
+            let token = Token::Compilation(compilation.pid);
+            sources.push((token, compilation.as_fd(), input));
+        }
+        for (index, job) in self.jobs.iter().enumerate() {
+            sources.push((Token::Job(index), job.as_fd(), input));
+        }
+        sources
+    }
+
+    fn on_ready(&mut self, token: Token) {
+        match token {
+            Token::Signals => self.on_signals(),
+            Token::Server(source) => {
+                for (ticket, request) in self.server.ready(source) {
+                    self.serve(ticket, request);
+                }
+            }
+            Token::Publisher => self.publisher.on_ready(),
+            Token::Init(id) => self.on_init(&id),
+            Token::Placement(id) => self.on_placement(&id),
+            Token::Compilation(pid) => {
+                let mut compilations = self.compilations.iter_mut();
+                if let Some(compilation) = compilations.find(|c| c.pid == pid) {
+                    compilation.on_ready();
+                }
+            }
+            Token::Job(index) => self.on_job(index),
+        }
+    }
+
+    fn on_signals(&mut self) {
+        for signal in self.signals.drain() {
+            match signal {
+                libc::SIGCHLD => self.reap(),
+                // Whoever stops containerd must not stop its pods; one without tasks may go.
+                libc::SIGTERM | libc::SIGINT if self.tasks.is_empty() => {
+                    self.leave_at = Some(Instant::now());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A job that systemd was asked for without anybody waiting.
+    fn on_job(&mut self, index: usize) {
+        let Some(job) = self.jobs.get_mut(index) else {
+            return;
+        };
+        match job.on_ready() {
+            Poll::Pending => {}
+            Poll::Ready(result) => {
+                drop(self.jobs.swap_remove(index));
+                if let Err(error) = result {
+                    self.log.warn("", error);
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let compilations = self.compilations.iter().map(Compilation::deadline);
+        let idle = self.idle_since.map(|since| since + IDLE);
+        compilations
+            .chain(self.publisher.deadline())
+            .chain(self.linger_at)
+            .chain(self.leave_at)
+            .chain(idle)
+            .min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        self.publisher.on_time(now);
+        for compilation in &mut self.compilations {
+            compilation.on_time(now);
+        }
+        if self.linger_at.is_none_or(|at| at <= now) {
+            let mut left = false;
+            for task in self.tasks.values_mut() {
+                left |= task.exit().is_some() && !task.keepers.release();
+            }
+            self.linger_at = left.then(|| now + LINGER);
+        }
+    }
+
+    /// Whether this process is of no further use: no task, and containerd has said goodbye and hung up
+    /// (leaving right after the answer makes containerd's last call fail with "ttrpc: closed").
+    fn may_leave(&mut self, now: Instant) -> bool {
+        if !self.tasks.is_empty() {
+            self.leave_at = None;
+            self.idle_since = None;
+            return false;
+        }
+        if let Some(at) = self.leave_at {
+            let quiet =
+                !self.server.is_connected() && self.publisher.is_idle() && self.jobs.is_empty();
+            return quiet || at <= now;
+        }
+        if self.server.is_connected() {
+            self.idle_since = None;
+            return false;
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        now.duration_since(since) >= IDLE
+    }
+}

@@ -1,0 +1,296 @@
+//! `Create`: from a bundle to a process that sets itself up.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use slipway_shim_cache::Namespace;
+use slipway_shim_cgroup::{Cgroup, CgroupsPath, Hierarchies, Resources};
+use slipway_shim_spec::{ContainerType, PidNamespace, RootfsMount, Spec};
+use slipway_shim_wire::Plan;
+
+use super::Pod;
+use crate::api::task::CreateTaskRequest;
+use crate::api::types::Mount;
+use crate::args::is_identifier;
+use crate::pause;
+use crate::record::{self, Record};
+use crate::spawn::{self, Birth, Pid};
+use crate::task::stdio::{self, Ends, Keepers, Paths, StdioError};
+use crate::task::{Init, Phase, Setup, Task};
+use crate::ttrpc::message::{Code, Status};
+use crate::ttrpc::server::Ticket;
+
+/// A container whose bundle makes sense, before anything is made of it.
+struct Prepared {
+    plan: Plan,
+    sandbox: bool,
+    pid_namespace: PidNamespace,
+    cgroup: Option<Cgroup>,
+    resources: Resources,
+    ends: Ends,
+    keepers: Keepers,
+}
+
+impl Pod {
+    /// Makes the container's process. The answer follows when that is set up and in its cgroup.
+    pub(super) fn create(
+        &mut self,
+        ticket: Ticket,
+        request: CreateTaskRequest,
+    ) -> Result<Option<Vec<u8>>, Status> {
+        let bundle = PathBuf::from(&request.bundle);
+        self.check(&request, &bundle)?;
+        let prepared = self.prepare(&request, &bundle)?;
+        let internal = |error: std::io::Error| {
+            Status::new(Code::Internal, format!("task {}: {error}", request.id))
+        };
+        Record::default().write(&bundle).map_err(internal)?;
+        self.remember_binary(&bundle).map_err(internal)?;
+        let Prepared {
+            plan,
+            sandbox,
+            pid_namespace,
+            cgroup,
+            resources,
+            ends,
+            keepers,
+        } = prepared;
+
+        let directory = match &cgroup {
+            Some(cgroup) => cgroup.prepare(&resources).map_err(|error| {
+                Status::new(Code::Internal, format!("task {}: {error}", request.id))
+            })?,
+            None => None,
+        };
+        let birth = Birth {
+            pid_namespace: &pid_namespace,
+            cgroup: directory.as_ref().map(std::os::fd::AsFd::as_fd),
+        };
+        let (pid, init) = if sandbox {
+            spawn_pause(birth, &plan)
+        } else {
+            let namespace = layers(&request.rootfs);
+            self.programs
+                .spawn_worker(birth, &ends)
+                .map(|(pid, channel)| (pid, Init::Worker(channel, namespace)))
+        }
+        .map_err(|error| {
+            if let Some(cgroup) = &cgroup {
+                super::delete::remove_cgroup(cgroup, &request.id, &self.log);
+            }
+            internal(error)
+        })?;
+        drop(ends);
+
+        let number = pid.cast_unsigned();
+        let placement = cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.place(number, &resources));
+        let (placement, failure) = match placement.transpose() {
+            Ok(placement) => (placement, None),
+            Err(error) => {
+                let message = format!("task {}: cgroup: {error}", request.id);
+                (None, Some(Status::new(Code::Internal, message)))
+            }
+        };
+        let id = request.id.clone();
+        let task = Task {
+            id: id.clone(),
+            paths: Paths::from(&request),
+            rootfs: request.rootfs,
+            pid,
+            owns_pids: pid_namespace == PidNamespace::New,
+            phase: Phase::SettingUp(Box::new(Setup {
+                ticket,
+                placement,
+                placed: false,
+                plan: (!sandbox).then(|| Box::new(plan)),
+                ready: false,
+                failure: None,
+            })),
+            init,
+            cgroup,
+            oom: None,
+            keepers,
+            waiting: Vec::new(),
+            deleting: None,
+            bundle,
+        };
+        let recorded = Record {
+            pid: number,
+            born: record::born(number).unwrap_or_default(),
+            exit: None,
+        }
+        .write(&task.bundle);
+        self.tasks.insert(id.clone(), task);
+        if let Some(status) = failure {
+            self.fail_setup(&id, status);
+        } else if let Err(error) = recorded {
+            self.fail_setup(&id, Status::new(Code::Internal, error.to_string()));
+        } else {
+            self.on_placement(&id);
+        }
+        Ok(None)
+    }
+
+    fn check(&self, request: &CreateTaskRequest, bundle: &Path) -> Result<(), Status> {
+        let refused = |code, what: &str| {
+            let message = format!("task {:?}: {what}", request.id);
+            Err(Status::new(code, message))
+        };
+        if !is_identifier(&request.id) {
+            return refused(Code::InvalidArgument, "no containerd identifier");
+        }
+        if self.tasks.contains_key(&request.id) {
+            return refused(Code::AlreadyExists, "exists already");
+        }
+        if !bundle.is_absolute() {
+            return refused(Code::InvalidArgument, "the bundle is not an absolute path");
+        }
+        if request.terminal {
+            return refused(
+                Code::Unimplemented,
+                "a terminal is not supported by the slipway shim; set tty to false",
+            );
+        }
+        if !request.checkpoint.is_empty() {
+            return refused(
+                Code::Unimplemented,
+                "restoring a checkpoint is not supported by the slipway shim",
+            );
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, request: &CreateTaskRequest, bundle: &Path) -> Result<Prepared, Status> {
+        let invalid = |error: &dyn std::fmt::Display| {
+            let message = format!("task {}: {error}", request.id);
+            Status::new(Code::InvalidArgument, message)
+        };
+        let spec = Spec::load(bundle).map_err(|error| invalid(&error))?;
+        let sandbox = spec.container_type() == ContainerType::Sandbox;
+        let plan = if sandbox {
+            spec.sandbox_plan(&request.id)
+        } else {
+            let mounts: Vec<RootfsMount> = request.rootfs.iter().map(rootfs_mount).collect();
+            spec.plan(&request.id, &bundle.join("rootfs"), &mounts)
+        }
+        .map_err(|error| invalid(&error))?;
+        let pid_namespace = spec.pid_namespace().map_err(|error| invalid(&error))?;
+        let resources = match spec.resources() {
+            Some(resources) => Resources::from_oci(resources).map_err(|error| invalid(&error))?,
+            None => Resources::default(),
+        };
+        let cgroup = match spec.cgroups_path() {
+            Some(path) => {
+                let text = path
+                    .to_str()
+                    .ok_or_else(|| invalid(&"cgroupsPath is not UTF-8"))?;
+                let path = CgroupsPath::parse(text).map_err(|error| invalid(&error))?;
+                Some(Cgroup::new(self.hierarchies()?, path))
+            }
+            None => None,
+        };
+        let (ends, keepers) = stdio::open(&Paths::from(request)).map_err(|error| {
+            let code = match error {
+                StdioError::Scheme { .. } => Code::Unimplemented,
+                StdioError::Open { .. } => Code::Internal,
+            };
+            Status::new(code, format!("task {}: {error}", request.id))
+        })?;
+        Ok(Prepared {
+            plan,
+            sandbox,
+            pid_namespace,
+            cgroup,
+            resources,
+            ends,
+            keepers,
+        })
+    }
+
+    /// The host's cgroup hierarchies, looked at once.
+    fn hierarchies(&mut self) -> Result<&Hierarchies, Status> {
+        if self.hierarchies.is_none() {
+            let found = Hierarchies::detect()
+                .map_err(|error| Status::new(Code::Internal, error.to_string()))?;
+            self.hierarchies = Some(found);
+        }
+        self.hierarchies
+            .as_ref()
+            .ok_or_else(|| Status::new(Code::Internal, "no cgroup hierarchies"))
+    }
+
+    /// containerd ≥ 2.0.6 writes no `shim-binary-path` for containers that share a version 3 shim, and without one
+    /// it looks the runtime up by name after a restart; what it does not find it deletes.
+    fn remember_binary(&self, bundle: &Path) -> std::io::Result<()> {
+        const NAME: &str = "shim-binary-path";
+        if bundle.join(NAME).exists() {
+            return Ok(());
+        }
+        let own = self.programs.own().as_os_str().as_encoded_bytes();
+        record::write_atomically(bundle, NAME, own)
+    }
+}
+
+fn spawn_pause(birth: Birth<'_>, plan: &Plan) -> std::io::Result<(Pid, Init)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    let mut writer = Some(writer);
+    let pid = spawn::fork(birth, || match writer.take() {
+        Some(writer) => pause::run(plan, writer),
+        None => unreachable!("a fork runs its body once"),
+    })?;
+    Ok((pid, Init::Pause(Some(File::from(reader)))))
+}
+
+fn rootfs_mount(mount: &Mount) -> RootfsMount {
+    RootfsMount {
+        fstype: mount.r#type.clone(),
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        options: mount.options.clone(),
+    }
+}
+
+/// What names the content of a root file system: the layers of its overlay, which only containerd writes. Without
+/// an overlay nothing does, and files are known by their hash alone.
+fn layers(mounts: &[Mount]) -> Option<Namespace> {
+    let overlay = mounts.iter().find(|mount| mount.r#type == "overlay")?;
+    let layers = overlay
+        .options
+        .iter()
+        .find_map(|option| option.strip_prefix("lowerdir="))?;
+    Some(Namespace::new(layers))
+}
+
+/// The answer to `Create`.
+pub(super) fn created(pid: u32) -> Vec<u8> {
+    crate::api::task::CreateTaskResponse { pid }.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_name_a_root_file_system_and_the_writable_one_does_not() {
+        let overlay = |upper: &str| Mount {
+            r#type: "overlay".into(),
+            options: vec![
+                format!("upperdir={upper}"),
+                "lowerdir=/snapshots/2/fs:/snapshots/1/fs".into(),
+            ],
+            ..Mount::default()
+        };
+        let first = layers(&[overlay("/snapshots/3/fs")]);
+        assert!(first.is_some());
+        assert_eq!(first, layers(&[overlay("/snapshots/4/fs")]));
+        let bind = Mount {
+            r#type: "bind".into(),
+            ..Mount::default()
+        };
+        assert_eq!(layers(&[bind]), None);
+    }
+}

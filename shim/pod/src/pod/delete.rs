@@ -1,0 +1,92 @@
+//! `Delete`: what remains of a container once it has ended.
+
+use std::time::Duration;
+
+use prost::Message;
+use slipway_shim_cgroup::{Cgroup, UnitJob};
+
+use super::Pod;
+use crate::api::events::TaskDelete;
+use crate::api::task::{DeleteResponse, ProcessRequest};
+use crate::events::Topic;
+use crate::log::Log;
+use crate::record::Record;
+use crate::signals;
+use crate::task::{Exit, Phase};
+use crate::ttrpc::message::{Code, Status};
+use crate::ttrpc::server::Ticket;
+
+/// How long an emptied cgroup may stay busy. Its last process is reaped, so this is the kernel's time, not ours.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Pod {
+    /// Removes a container that has ended, or ends one that has not begun.
+    pub(super) fn delete(
+        &mut self,
+        ticket: Ticket,
+        request: &ProcessRequest,
+    ) -> Result<Option<Vec<u8>>, Status> {
+        let id = &request.id;
+        let task = self.task(id, &request.exec_id)?;
+        match task.phase {
+            Phase::Stopped(exit) => Ok(Some(self.finish_delete(id, exit))),
+            Phase::Running | Phase::Paused => Err(Status::new(
+                Code::FailedPrecondition,
+                format!("task {id}: it runs; kill it before deleting it"),
+            )),
+            Phase::SettingUp(_) => {
+                task.deleting = Some(ticket);
+                let message = format!("task {id}: deleted while it was being set up");
+                self.fail_setup(id, Status::new(Code::Unknown, message));
+                Ok(None)
+            }
+            // containerd deletes what it created and never started; runc kills it then, too.
+            Phase::Created => {
+                task.deleting = Some(ticket);
+                signals::send(task.pid, libc::SIGKILL)
+                    .map_err(|error| Status::new(Code::Internal, format!("task {id}: {error}")))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Forgets a container, and returns the answer to `Delete`.
+    pub(super) fn finish_delete(&mut self, id: &str, exit: Exit) -> Vec<u8> {
+        let mut pid = 0;
+        if let Some(task) = self.tasks.remove(id) {
+            pid = task.pid();
+            if let Some(cgroup) = &task.cgroup {
+                self.jobs.extend(remove_cgroup(cgroup, id, &self.log));
+            }
+            Record::remove(&task.bundle);
+        }
+        let event = TaskDelete {
+            container_id: id.to_owned(),
+            pid,
+            exit_status: exit.status,
+            exited_at: Some(exit.at),
+            id: String::new(),
+        };
+        self.publisher.publish(Topic::Delete, &event);
+        DeleteResponse {
+            pid,
+            exit_status: exit.status,
+            exited_at: Some(exit.at),
+        }
+        .encode_to_vec()
+    }
+}
+
+/// Removes a container's cgroup; the job, if there is one, is systemd forgetting it.
+pub(super) fn remove_cgroup(cgroup: &Cgroup, id: &str, log: &Log) -> Option<UnitJob> {
+    if let Err(error) = cgroup.remove(PATIENCE) {
+        log.warn(id, error);
+    }
+    match cgroup.release() {
+        Ok(job) => job,
+        Err(error) => {
+            log.warn(id, error);
+            None
+        }
+    }
+}
