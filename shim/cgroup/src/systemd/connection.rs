@@ -28,6 +28,8 @@ const MAX_LINE: usize = 4096;
 pub(crate) struct Connection {
     stream: UnixStream,
     inbox: Vec<u8>,
+    /// Calls kept back until the handshake is over.
+    outbox: Vec<u8>,
     authenticated: bool,
     serial: u32,
 }
@@ -51,8 +53,9 @@ impl Connection {
         })
     }
 
-    /// Begins the conversation without waiting for an answer: the other side reads it all in order, and refusal shows
-    /// as the first line received (sd-bus's own client does the same, bus-socket.c@v257).
+    /// Begins the conversation; refusal shows as the first line received. Calls are kept back until then: systemd
+    /// leaves a call that it reads together with the handshake lying until more comes (sd-bus looks into its buffer
+    /// only when the socket is readable; seen with v257).
     pub(super) fn greet(mut stream: UnixStream) -> io::Result<Self> {
         let uid = rustix::process::geteuid().as_raw().to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -60,6 +63,7 @@ impl Connection {
         Ok(Self {
             stream,
             inbox: Vec::new(),
+            outbox: Vec::new(),
             authenticated: false,
             serial: 0,
         })
@@ -102,7 +106,12 @@ impl Connection {
 
     fn send(&mut self, call: &Call<'_>) -> io::Result<u32> {
         self.serial += 1;
-        self.stream.write_all(&call.encode(self.serial))?;
+        let message = call.encode(self.serial);
+        if self.authenticated {
+            self.stream.write_all(&message)?;
+        } else {
+            self.outbox.extend(message);
+        }
         Ok(self.serial)
     }
 
@@ -111,6 +120,10 @@ impl Connection {
         loop {
             if !self.authenticated {
                 self.authenticated = take_ok(&mut self.inbox).map_err(ReceiveError::Protocol)?;
+                if self.authenticated {
+                    let kept = std::mem::take(&mut self.outbox);
+                    self.stream.write_all(&kept).map_err(ReceiveError::Io)?;
+                }
             }
             if self.authenticated
                 && let Some(incoming) =

@@ -31,6 +31,16 @@ impl Systemd {
         String::from_utf8_lossy(&buffer[..len]).into_owned()
     }
 
+    /// Ends the handshake; the first call, which must not come before that.
+    fn lets_in(&mut self, job: &mut UnitJob) -> String {
+        let greeting = self.heard();
+        assert!(greeting.starts_with("\0AUTH EXTERNAL ") && greeting.ends_with("\r\nBEGIN\r\n"));
+        assert!(job.on_ready().is_pending());
+        self.says(b"OK 0123456789abcdef\r\n");
+        assert!(job.on_ready().is_pending());
+        self.heard()
+    }
+
     fn says(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("send");
     }
@@ -49,18 +59,12 @@ fn properties() -> Vec<Property> {
 fn a_scope_is_there_when_its_job_is_done() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
-    let heard = systemd.heard();
-    assert!(
-        heard.starts_with("\0AUTH EXTERNAL ") && heard.contains("BEGIN\r\nl"),
-        "{heard:?}"
-    );
+    let heard = systemd.lets_in(&mut job);
     assert!(
         heard.contains("StartTransientUnit")
             && heard.contains(UNIT)
             && heard.contains("CollectMode")
     );
-    assert!(job.on_ready().is_pending());
-    systemd.says(b"OK 0123456789abcdef\r\n");
     systemd.says(&sent::job_removed("/job/1", "other.scope", "failed"));
     systemd.says(&sent::reply(1, Some("/job/2")));
     assert!(job.on_ready().is_pending(), "accepted is not done");
@@ -72,8 +76,7 @@ fn a_scope_is_there_when_its_job_is_done() {
 fn a_failed_unit_of_that_name_is_cleared_once() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
-    systemd.heard();
-    systemd.says(b"OK 0\r\n");
+    systemd.lets_in(&mut job);
     systemd.says(&sent::error(1, UNIT_EXISTS, "Unit was already loaded."));
     assert!(job.on_ready().is_pending());
     assert!(systemd.heard().contains("ResetFailedUnit"));
@@ -89,8 +92,7 @@ fn a_failed_unit_of_that_name_is_cleared_once() {
 fn an_old_systemd_is_asked_for_less() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
-    systemd.heard();
-    systemd.says(b"OK 0\r\n");
+    systemd.lets_in(&mut job);
     let unknown = "org.freedesktop.DBus.Error.PropertyReadOnly";
     systemd.says(&sent::error(1, unknown, "Cannot set property CollectMode"));
     assert!(job.on_ready().is_pending());
@@ -113,8 +115,7 @@ fn an_old_systemd_is_asked_for_less() {
 fn stopping_what_is_gone_is_done() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::stop_on(connection, UNIT).expect("sent");
-    systemd.heard();
-    systemd.says(b"OK 0\r\n");
+    systemd.lets_in(&mut job);
     systemd.says(&sent::error(1, NO_SUCH_UNIT, "not loaded"));
     assert!(matches!(job.on_ready(), Poll::Ready(Ok(()))));
 }
@@ -123,8 +124,7 @@ fn stopping_what_is_gone_is_done() {
 fn a_stopped_scope_is_forgotten_too() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::stop_on(connection, UNIT).expect("sent");
-    systemd.heard();
-    systemd.says(b"OK 0\r\n");
+    systemd.lets_in(&mut job);
     systemd.says(&sent::reply(1, Some("/job/3")));
     systemd.says(&sent::job_removed("/job/3", UNIT, "failed"));
     assert!(job.on_ready().is_pending());
@@ -137,8 +137,7 @@ fn a_stopped_scope_is_forgotten_too() {
 fn trouble_is_told_by_the_units_name() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
-    systemd.heard();
-    systemd.says(b"OK 0\r\n");
+    systemd.lets_in(&mut job);
     systemd.says(&sent::reply(1, Some("/job/2")));
     systemd.says(&sent::job_removed("/job/2", UNIT, "canceled"));
     let Poll::Ready(Err(error)) = job.on_ready() else {

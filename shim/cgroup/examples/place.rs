@@ -1,0 +1,99 @@
+//! Takes one process through the life of a container's cgroup, on the real host, and says what happened:
+//! `place CGROUPS_PATH [--oom]`. For trying this crate on a host by hand, as root.
+
+use std::error::Error;
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use slipway_shim_cgroup::{Cgroup, Resources};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let path = args.next().ok_or("usage: place CGROUPS_PATH [--oom]")?;
+    let oom = args.next().as_deref() == Some("--oom");
+
+    let cgroup = Cgroup::open(&path)?;
+    println!("{:?}, scope {:?}", cgroup.version(), cgroup.unit());
+    let resources = Resources {
+        cpu_shares: Some(512),
+        cpu_quota: Some(50_000),
+        cpu_period: Some(100_000),
+        memory_limit: Some(16 << 20),
+        memory_swap: Some(16 << 20),
+        pids_limit: Some(50),
+        ..Resources::default()
+    };
+    let mut child = spawn(oom)?;
+    let result = live(&cgroup, &resources, &mut child);
+    let _ = child.kill();
+    let _ = child.wait();
+    let removed = Instant::now();
+    cgroup.remove(PATIENCE)?;
+    println!("removed in {:?}", removed.elapsed());
+    if let Some(job) = cgroup.release()? {
+        job.wait(PATIENCE)?;
+        println!("released in {:?}", removed.elapsed());
+    }
+    result
+}
+
+/// A process that waits for its standard input to close; then it ends, or uses more memory than it may.
+fn spawn(oom: bool) -> std::io::Result<Child> {
+    let script = if oom {
+        "read x; x=a; while :; do x=$x$x; done"
+    } else {
+        "read x; sleep 30"
+    };
+    Command::new("/bin/sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .spawn()
+}
+
+fn live(cgroup: &Cgroup, resources: &Resources, child: &mut Child) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    let placement = cgroup.place(child.id(), resources)?;
+    let asked = begun.elapsed();
+    placement.wait(PATIENCE)?;
+    println!("asked in {asked:?}, placed in {:?}", begun.elapsed());
+    let mut own = String::new();
+    fs::File::open(format!("/proc/{}/cgroup", child.id()))?.read_to_string(&mut own)?;
+    print!("{own}");
+    println!("pids {:?}, child {}", cgroup.pids()?, child.id());
+
+    let mut watch = cgroup.watch_oom()?;
+    println!("frozen and thawed in {:?}", {
+        let begun = Instant::now();
+        cgroup.freeze()?;
+        cgroup.thaw()?;
+        begun.elapsed()
+    });
+    if let Some(job) = cgroup.update(&Resources {
+        memory_limit: Some(8 << 20),
+        ..resources.clone()
+    })? {
+        job.wait(PATIENCE)?;
+    }
+    drop(child.stdin.take());
+    if resources.memory_limit.is_some() && !watch.killed() {
+        println!("no OOM kill yet");
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    println!("child {:?}", child.try_wait()?);
+    let stats = cgroup.stats();
+    println!(
+        "working set {:?}",
+        stats.as_ref().map(|stats| stats.working_set())
+    );
+    println!("{stats:?}");
+    println!(
+        "OOM-killed: {}, killed by us: {}",
+        watch.killed(),
+        cgroup.kill()?
+    );
+    Ok(())
+}
