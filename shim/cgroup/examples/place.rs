@@ -7,7 +7,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use slipway_shim_cgroup::{Cgroup, Resources};
+use slipway_shim_cgroup::{Cgroup, DeviceKind, DeviceRule, Resources, Stats};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -17,6 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let oom = args.next().as_deref() == Some("--oom");
 
     let cgroup = Cgroup::open(&path)?;
+    if let Some(job) = cgroup.release()? {
+        // What an earlier try left.
+        job.wait(PATIENCE)?;
+    }
     println!("{:?}, scope {:?}", cgroup.version(), cgroup.unit());
     let resources = Resources {
         cpu_shares: Some(512),
@@ -25,6 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_limit: Some(16 << 20),
         memory_swap: Some(16 << 20),
         pids_limit: Some(50),
+        devices: vec![
+            rule(false, DeviceKind::All, None, None),
+            rule(true, DeviceKind::Char, Some(1), Some(3)),
+            rule(true, DeviceKind::Char, Some(136), None),
+        ],
         ..Resources::default()
     };
     let mut child = spawn(oom)?;
@@ -41,6 +50,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     result
 }
 
+fn rule(allow: bool, kind: DeviceKind, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
+    DeviceRule {
+        allow,
+        kind,
+        major,
+        minor,
+        access: "rwm".to_owned(),
+    }
+}
+
 /// A process that waits for its standard input to close; then it ends, or uses more memory than it may.
 fn spawn(oom: bool) -> std::io::Result<Child> {
     let script = if oom {
@@ -54,6 +73,14 @@ fn spawn(oom: bool) -> std::io::Result<Child> {
         .spawn()
 }
 
+/// The path of the first hierarchy.
+fn own_path(own: &str) -> &str {
+    own.lines()
+        .next()
+        .and_then(|line| line.splitn(3, ':').nth(2))
+        .unwrap_or_default()
+}
+
 fn live(cgroup: &Cgroup, resources: &Resources, child: &mut Child) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let placement = cgroup.place(child.id(), resources)?;
@@ -63,6 +90,11 @@ fn live(cgroup: &Cgroup, resources: &Resources, child: &mut Child) -> Result<(),
     let mut own = String::new();
     fs::File::open(format!("/proc/{}/cgroup", child.id()))?.read_to_string(&mut own)?;
     print!("{own}");
+    let devices = fs::read_to_string(format!(
+        "/sys/fs/cgroup/devices{}/devices.list",
+        own_path(&own)
+    ));
+    println!("devices {devices:?}");
     println!("pids {:?}, child {}", cgroup.pids()?, child.id());
 
     let mut watch = cgroup.watch_oom()?;
@@ -85,10 +117,7 @@ fn live(cgroup: &Cgroup, resources: &Resources, child: &mut Child) -> Result<(),
     std::thread::sleep(Duration::from_secs(2));
     println!("child {:?}", child.try_wait()?);
     let stats = cgroup.stats();
-    println!(
-        "working set {:?}",
-        stats.as_ref().map(|stats| stats.working_set())
-    );
+    println!("working set {:?}", stats.as_ref().map(Stats::working_set));
     println!("{stats:?}");
     println!(
         "OOM-killed: {}, killed by us: {}",
