@@ -1,0 +1,90 @@
+//! The order in which a process becomes a container.
+
+use std::io::Write;
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::process::umask;
+use slipway_shim_wire::Plan;
+
+use crate::SetupError;
+use crate::error::While;
+use crate::mount_api::{self, Attributes};
+use crate::namespaces::open_proc;
+use crate::root::{Missing, Root};
+use crate::{apparmor, devices, mask, mounts, namespaces, pivot, rootfs};
+
+/// Enters the container: namespaces, mounts, root directory. The process has to have one thread, be root, and
+/// stand in its PID namespace and its cgroup already. The working directory is `/` afterwards and the umask 0;
+/// [`drop_privileges`](crate::drop_privileges) sets both.
+///
+/// # Errors
+/// [`SetupError`] saying what was being done to what. The process is of no use then and should end.
+pub fn enter(plan: &Plan) -> Result<(), SetupError> {
+    umask(Mode::empty());
+    set_oom_score_adj(plan)?;
+    let profile = plan.process.apparmor_profile.as_deref();
+    let profile = profile.map(apparmor::prepare).transpose()?;
+    namespaces::enter(plan)?;
+
+    let root = rootfs::mount(&plan.rootfs)?;
+    let deferred = mounts::make(&root, &plan.mounts)?;
+    if devices::wanted(&plan.mounts) {
+        devices::make(&root, &plan.devices)?;
+    }
+    make_cwd(&root, &plan.process.cwd)?;
+    mask::make_read_only(&root, &plan.readonly_paths)?;
+    mask::mask(&root, &plan.masked_paths)?;
+    deferred.finish()?;
+    if plan.rootfs.readonly {
+        mount_api::change(std::os::fd::AsFd::as_fd(&root), Attributes::READ_ONLY)
+            .when(|| "make the root file system read-only".to_owned())?;
+    }
+    pivot::into(&root)?;
+    if plan.rootfs.propagation != 0 {
+        mount_api::propagate_path(Path::new("/"), plan.rootfs.propagation)
+            .when(|| "change the propagation of the container's /".to_owned())?;
+    }
+    if let Some(profile) = profile {
+        profile.apply()?;
+    }
+    Ok(())
+}
+
+/// Enters a pod's sandbox, which runs nothing: namespaces, names and sysctls, and an empty read-only root
+/// directory, so that it holds no mount of the node.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
+    umask(Mode::empty());
+    set_oom_score_adj(plan)?;
+    namespaces::enter(plan)?;
+
+    mount_api::propagate_path(Path::new("/"), libc::MS_SLAVE | libc::MS_REC)
+        .when(|| "change the propagation of /".to_owned())?;
+    // Any directory will do to mount on; nobody else sees this mount namespace.
+    let place = Root::open(Path::new("/proc")).when(|| "open /proc".to_owned())?;
+    let empty = mount_api::empty_directory().when(|| "make an empty directory".to_owned())?;
+    mount_api::attach(empty, &place).when(|| "mount an empty directory".to_owned())?;
+    let root = Root::open(Path::new("/proc")).when(|| "open an empty directory".to_owned())?;
+    pivot::into(&root)
+}
+
+/// Before the pivot, through the node's own `/proc`. Lowering it takes CAP_SYS_RESOURCE, which nested nodes
+/// lack; containerd's `restrict_oom_score_adj` is for them.
+fn set_oom_score_adj(plan: &Plan) -> Result<(), SetupError> {
+    let Some(score) = plan.process.oom_score_adj else {
+        return Ok(());
+    };
+    open_proc(Path::new("/proc/self/oom_score_adj"))
+        .and_then(|mut file| file.write_all(score.to_string().as_bytes()))
+        .when(|| format!("set oom_score_adj to {score}"))
+}
+
+/// As runc: a working directory that the image does not have is made (root's, 0755).
+fn make_cwd(root: &Root, cwd: &Path) -> Result<(), SetupError> {
+    root.find_or_make(cwd, Missing::Directory)
+        .map(drop)
+        .when(|| format!("make the working directory {}", cwd.display()))
+}
