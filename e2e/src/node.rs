@@ -100,7 +100,7 @@ impl Inside {
         Ok(tree)
     }
 
-    /// Names of systemd units of ours that are loaded, transient ones included.
+    /// Names of loaded systemd units that are ours by name, transient ones included.
     ///
     /// # Errors
     /// When systemd does not answer.

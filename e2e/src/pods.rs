@@ -141,6 +141,22 @@ pub async fn log(client: &Client, ns: &str, name: &str) -> Result<String> {
     Ok(pods.logs(name, &params).await?)
 }
 
+/// Waits until the pod has written at least two lines more than `lines`: it is alive, and it is heard.
+///
+/// # Errors
+/// When it stays silent.
+pub async fn until_says_more(client: &Client, ns: &str, name: &str, lines: usize) -> Result<()> {
+    until(&format!("{name} to say more"), PATIENCE, || async {
+        let now = log(client, ns, name).await?.lines().count();
+        Ok(if now >= lines + 2 {
+            Ok(())
+        } else {
+            Err(format!("{now} lines, {lines} before"))
+        })
+    })
+    .await
+}
+
 /// True when the pod's condition says so.
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {

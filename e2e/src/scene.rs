@@ -2,9 +2,10 @@
 //! when it fails.
 
 use std::any::Any;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use futures::FutureExt;
 use futures::future::join_all;
 use kube::Client;
@@ -23,6 +24,16 @@ pub enum Start {
     ReadyAlone,
     /// It is as before any install, and no other test is there.
     BareAlone,
+}
+
+/// Why a test failed, for people. A test's error is printed by its `Debug`, so that is the text itself: a
+/// backtrace of the harness tells nothing about a node.
+pub struct Failure(String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// One worker with a test on it.
@@ -44,11 +55,13 @@ pub struct Scene {
 ///
 /// # Errors
 /// Names the workers on which it failed, each with its reason and its report.
-pub async fn on_each_worker<F>(test: &str, start: Start, scenario: F) -> Result<()>
+pub async fn on_each_worker<F>(test: &str, start: Start, scenario: F) -> Result<(), Failure>
 where
     F: AsyncFn(&Scene) -> Result<()>,
 {
-    let cluster = Cluster::connect().await?;
+    let cluster = Cluster::connect()
+        .await
+        .map_err(|error| Failure(format!("{error:#}")))?;
     let runs = cluster
         .workers
         .iter()
@@ -58,14 +71,14 @@ where
         .into_iter()
         .filter_map(|run| run.err().map(|error| format!("{error:#}")))
         .collect();
-    if !failures.is_empty() {
-        bail!(
-            "{test} failed on {} worker(s):\n{}",
-            failures.len(),
-            failures.join("\n")
-        );
+    if failures.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let all = failures.join("\n");
+    Err(Failure(format!(
+        "{test} failed on {} worker(s):\n{all}",
+        failures.len()
+    )))
 }
 
 async fn on<F>(

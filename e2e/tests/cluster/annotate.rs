@@ -12,12 +12,12 @@ use kube::{Api, ResourceExt};
 use slipway_e2e::names;
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn annotate_labels_only_after_canary() -> Result<()> {
+async fn annotate_labels_only_after_canary() -> Result<(), Failure> {
     on_each_worker(
         "annotate_labels_only_after_canary",
         Start::BareAlone,

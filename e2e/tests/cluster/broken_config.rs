@@ -9,11 +9,11 @@ use kube::api::ListParams;
 use slipway_e2e::fault::Fault;
 use slipway_e2e::nodeshim;
 use slipway_e2e::provision::{self, Input};
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 
 #[tokio::test]
-async fn broken_config_is_left_alone() -> Result<()> {
+async fn broken_config_is_left_alone() -> Result<(), Failure> {
     on_each_worker(
         "broken_config_is_left_alone",
         Start::BareAlone,

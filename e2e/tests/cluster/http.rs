@@ -6,13 +6,13 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use slipway_e2e::pods;
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 
 const REPLICAS: u32 = 2;
 
 #[tokio::test]
-async fn http_component_answers_through_a_service() -> Result<()> {
+async fn http_component_answers_through_a_service() -> Result<(), Failure> {
     let test = "http_component_answers_through_a_service";
     on_each_worker(test, Start::ReadyShared, async |scene: &Scene| {
         let [deployment, service] = scene.hello(REPLICAS);

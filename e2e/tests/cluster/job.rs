@@ -7,19 +7,22 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use slipway_e2e::pods::{self, Runtime};
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 
 const LINES: usize = 200;
 
 #[tokio::test]
-async fn p1_job_completes_with_logs_and_exit_code() -> Result<()> {
+async fn p1_job_completes_with_logs_and_exit_code() -> Result<(), Failure> {
     let test = "p1_job_completes_with_logs_and_exit_code";
     on_each_worker(test, Start::ReadyShared, async |scene: &Scene| {
         completes(scene).await.context("a job that succeeds")?;
         exit_code_is_the_guests(scene)
             .await
-            .context("a pod that fails on purpose")
+            .context("a pod that fails on purpose")?;
+        component_runs(scene)
+            .await
+            .context("the same program as a component")
     })
     .await
 }
@@ -108,6 +111,32 @@ async fn run_job(scene: &Scene, name: &str, pod: &Value) -> Result<String> {
         .await?;
     let pod = made.items.first().context("the job has no pod")?;
     pod.metadata.name.clone().context("a pod without a name")
+}
+
+/// `wasi:cli/run` instead of a core module's `_start`.
+async fn component_runs(scene: &Scene) -> Result<()> {
+    let command = ["/job-p2.wasm", "--lines", "3", "one more"];
+    pods::create(
+        &scene.client,
+        &scene.ns,
+        scene.guest("p2", Runtime::Wasm, &command),
+    )
+    .await?;
+    let ended = pods::until_ended(&scene.client, &scene.ns, "p2").await?;
+    ensure!(
+        ended.state.exit_code == 0,
+        "it ended with {:?}: {}",
+        ended.state,
+        ended.log
+    );
+    for words in ["arg 3=one more", "out 3", "err 3"] {
+        ensure!(
+            ended.log.contains(words),
+            "no {words:?} in the log:\n{}",
+            ended.log
+        );
+    }
+    Ok(())
 }
 
 async fn exit_code_is_the_guests(scene: &Scene) -> Result<()> {

@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 
 #[tokio::test]
-async fn label_path() -> Result<()> {
+async fn label_path() -> Result<(), Failure> {
     on_each_worker("label_path", Start::BareAlone, async |scene: &Scene| {
         let (client, node) = (&scene.client, scene.worker.name.as_str());
         let asked = provision::request(client, node, Input::Label).await?;

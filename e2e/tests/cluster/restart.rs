@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use slipway_e2e::node::Process;
 use slipway_e2e::pods::{self, Runtime};
-use slipway_e2e::scene::{Scene, Start, on_each_worker};
+use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 
 const PODS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
@@ -23,7 +23,7 @@ struct Identity {
 }
 
 #[tokio::test]
-async fn pods_survive_containerd_restart() -> Result<()> {
+async fn pods_survive_containerd_restart() -> Result<(), Failure> {
     on_each_worker(
         "pods_survive_containerd_restart",
         Start::ReadyAlone,
@@ -35,7 +35,7 @@ async fn pods_survive_containerd_restart() -> Result<()> {
             let mut before = Vec::new();
             for (name, _) in PODS {
                 pods::until_ready(&scene.client, &scene.ns, name).await?;
-                more_lines(scene, name, 0).await?;
+                pods::until_says_more(&scene.client, &scene.ns, name, 0).await?;
                 before.push(identity(scene, name).await?);
             }
 
@@ -69,7 +69,7 @@ async fn pods_survive_containerd_restart() -> Result<()> {
                     .await?
                     .lines()
                     .count();
-                more_lines(scene, name, lines)
+                pods::until_says_more(&scene.client, &scene.ns, name, lines)
                     .await
                     .context("its output is lost after the restart")?;
                 let after = identity(scene, name).await?;
@@ -121,24 +121,6 @@ async fn identity(scene: &Scene, name: &str) -> Result<Identity> {
         container,
         process,
     })
-}
-
-/// Waits until the log has at least two lines more than `lines`.
-async fn more_lines(scene: &Scene, name: &str, lines: usize) -> Result<()> {
-    until(
-        &format!("{name} to say more"),
-        Duration::from_secs(30),
-        || async {
-            let log = pods::log(&scene.client, &scene.ns, name).await?;
-            let now = log.lines().count();
-            Ok(if now >= lines + 2 {
-                Ok(())
-            } else {
-                Err(format!("{now} lines, {lines} before"))
-            })
-        },
-    )
-    .await
 }
 
 async fn until_node_ready(scene: &Scene) -> Result<()> {
