@@ -1,0 +1,68 @@
+//! Stands for `slipway-worker` in the integration tests: speaks its side of the control channel and does what
+//! `process.args` says, without namespaces, mounts or an engine.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use slipway_shim_wire::{Channel, ToPod, ToWorker, WORKER_FD};
+
+fn main() -> ExitCode {
+    // SAFETY: the pod process has put the control channel there.
+    let mut channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
+    let Ok((ToWorker::Plan(plan), _)) = channel.recv() else {
+        return ExitCode::from(70);
+    };
+    let words: Vec<&str> = plan.process.args.iter().map(String::as_str).collect();
+    let mut status = 0;
+    match words.as_slice() {
+        ["fail-setup", sentence] => {
+            let message = (*sentence).to_owned();
+            let _ = channel.send(&ToPod::SetupFailed { message }, None);
+            return ExitCode::from(1);
+        }
+        ["die"] => return ExitCode::from(9),
+        ["load", path] => {
+            let Ok(file) = File::open(path) else {
+                return ExitCode::from(71);
+            };
+            let need = ToPod::NeedCode {
+                path: path.into(),
+                on_rootfs: false,
+            };
+            let _ = channel.send(&need, Some(file.as_fd()));
+            if let Ok((ToWorker::NoCode { exit_code, message }, _)) = channel.recv() {
+                let _ = writeln!(std::io::stderr(), "{message}");
+                status = exit_code;
+            }
+        }
+        _ => {}
+    }
+    let _ = channel.send(&ToPod::Ready, None);
+    let Ok((ToWorker::Go, _)) = channel.recv() else {
+        return ExitCode::from(72);
+    };
+    match words.as_slice() {
+        ["print", text, code] => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+            status = code.parse().unwrap_or(73);
+        }
+        ["environment"] => {
+            let own = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+            let _ = writeln!(
+                std::io::stdout(),
+                "env={} fds={} pid={}",
+                std::env::vars_os().count(),
+                // Reading the directory takes one more.
+                own - 1,
+                std::process::id()
+            );
+        }
+        ["sleep"] => loop {
+            std::thread::park();
+        },
+        _ => {}
+    }
+    ExitCode::from(u8::try_from(status).unwrap_or(74))
+}

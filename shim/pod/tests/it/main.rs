@@ -1,0 +1,8 @@
+//! The real binary, spoken to as containerd speaks to it. Needs root: it makes namespaces and cgroups.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod container;
+mod contract;
+mod harness;
+mod sandbox;

@@ -1,0 +1,109 @@
+//! The pod's own container.
+
+use slipway_shim_pod::api::types::Status;
+
+use crate::harness::{Node, cgroups, wait_for};
+
+fn status_line(pid: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line[name.len()..].trim().to_owned()
+}
+
+#[test]
+fn it_sleeps_in_namespaces_of_its_own_with_nothing_in_hand() {
+    let node = Node::new();
+    let bundle = node.bundle("pod1", "pod1", "sandbox", &["/pause"]);
+    let mut shim = node.start(&bundle);
+    let pid = shim.create(&bundle).unwrap();
+    assert_eq!(shim.state("pod1").status(), Status::Created);
+    shim.empty("Start", "pod1").unwrap();
+    assert_eq!(shim.state("pod1").status(), Status::Running);
+    assert_eq!(shim.pids("pod1"), [pid]);
+
+    assert!(status_line(pid, "NSpid:").ends_with("\t1"));
+    assert_eq!(status_line(pid, "Uid:"), "65534\t65534\t65534\t65534");
+    for set in ["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "CapInh:"] {
+        assert_eq!(status_line(pid, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(status_line(pid, "NoNewPrivs:"), "1");
+    let own = |kind: &str| {
+        let link = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{kind}")).unwrap();
+        link(&pid.to_string()) != link("self")
+    };
+    for kind in ["pid", "ipc", "uts", "mnt", "net"] {
+        assert!(own(kind), "{kind}");
+    }
+    let root = std::fs::read_dir(format!("/proc/{pid}/root")).unwrap();
+    assert_eq!(root.count(), 0, "its root is empty");
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    assert_eq!(descriptors.count(), 3);
+    assert!(!cgroups(&node).is_empty());
+
+    shim.kill("pod1", libc::SIGTERM).unwrap();
+    assert_eq!(shim.wait("pod1"), 0);
+    assert_eq!(shim.state("pod1").status(), Status::Stopped);
+    assert_eq!(shim.delete("pod1").unwrap().exit_status, 0);
+    assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
+    shim.leave("pod1");
+    let pid = format!("/proc/{pid}");
+    assert!(!std::path::Path::new(&pid).exists());
+    assert_eq!(
+        node.events(4),
+        [
+            "/tasks/create pod1",
+            "/tasks/start pod1",
+            "/tasks/exit pod1",
+            "/tasks/delete pod1"
+        ]
+    );
+}
+
+#[test]
+fn a_killed_shim_is_cleaned_up_after() {
+    let node = Node::new();
+    let bundle = node.bundle("pod2", "pod2", "sandbox", &["/pause"]);
+    let mut shim = node.start(&bundle);
+    let pid = shim.create(&bundle).unwrap();
+    shim.empty("Start", "pod2").unwrap();
+    let connected: slipway_shim_pod::api::task::ConnectResponse =
+        shim.call("Connect", &crate::harness::task("pod2")).unwrap();
+    assert_eq!(connected.task_pid, pid);
+    let shim_pid = rustix::process::Pid::from_raw(connected.shim_pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(shim_pid, rustix::process::Signal::KILL).unwrap();
+    wait_for("the socket to be stale", || {
+        (!slipway_shim_pod::socket::is_served(shim.socket.to_str().unwrap())).then_some(())
+    });
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+
+    for _ in 0..2 {
+        // Twice: it must not mind.
+        let output = node.run(&bundle, &["delete"], b"");
+        let deleted: slipway_shim_pod::api::task::DeleteResponse =
+            prost::Message::decode(output.as_slice()).unwrap();
+        assert_eq!(deleted.exit_status, 137);
+        assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
+        assert!(!shim.socket.exists());
+    }
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_set_up_says_why() {
+    let node = Node::new();
+    let bundle = node.bundle("pod3", "pod3", "sandbox", &["/pause"]);
+    let text = std::fs::read_to_string(bundle.path.join("config.json")).unwrap();
+    let mut spec: serde_json::Value = serde_json::from_str(&text).unwrap();
+    spec["linux"]["namespaces"][4]["path"] = "/nonexistent/netns".into();
+    node.write_spec(&bundle.path, &spec);
+    let mut shim = node.start(&bundle);
+    let error = shim.create(&bundle).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("/nonexistent/netns: No such file or directory"),
+        "{}",
+        error.message
+    );
+    assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
+    shim.leave("pod3");
+}
