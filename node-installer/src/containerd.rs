@@ -1,0 +1,13 @@
+//! containerd's configuration: what it says, and how a handler is added so that everything else stays as it is.
+//!
+//! All of it is pure but [`imports::load`] and [`validate`], which read the host and run its containerd.
+
+pub mod document;
+pub mod dump;
+pub mod imports;
+pub mod plan;
+pub mod rewrite;
+pub mod schema;
+pub mod tables;
+pub mod validate;
+pub mod version;

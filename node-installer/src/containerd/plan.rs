@@ -1,0 +1,439 @@
+//! What to write where: a pure function of the files as they would be without us.
+//!
+//! containerd 2.x merges an imported file's tables into the root's, so a file of our own is enough. containerd 1.x
+//! replaces the whole CRI section by an imported one (`mergeConfig`@v1.7.34), so there the handlers go into the file
+//! that finally provides the section.
+
+use std::path::{Path, PathBuf};
+
+use super::document::{self, DocumentError};
+use super::imports::{self, Source};
+use super::rewrite::{self, Additions, RewriteError};
+use super::schema::{Schema, SchemaError};
+use super::tables;
+use super::version::Version;
+use crate::failure::Reason;
+use crate::report::Method;
+
+/// The name of our drop-in: late in a folder's lexical order, because the last value wins.
+pub const DROP_IN: &str = "99-slipway.toml";
+
+/// What was found, without anything of ours.
+#[derive(Debug, Clone)]
+pub struct Observed<'a> {
+    /// containerd's.
+    pub version: Version,
+    /// The root file's host path; it need not exist.
+    pub config: &'a Path,
+    /// The root file, if it exists, and what it imports, in merge order.
+    pub sources: &'a [Source],
+    /// The handlers to serve.
+    pub handlers: &'a [String],
+    /// The shim's absolute path.
+    pub shim: &'a Path,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// How.
+    pub method: Method,
+    /// The files to write, in this order.
+    pub files: Vec<PlannedFile>,
+    /// What goes in besides the handlers.
+    pub additions: Additions,
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFile {
+    /// The host path.
+    pub path: PathBuf,
+    /// The text without us; `None` if there is no such file.
+    pub base: Option<String>,
+    /// The text with us.
+    pub after: String,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file does not parse.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A file's form is unknown.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A file cannot be edited.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    /// Somebody else serves the handler.
+    #[error(
+        "the handler {handler} is already defined in {path} (runtime_type {runtime_type:?}): remove that table or choose another handler"
+    )]
+    HandlerTaken {
+        /// The handler.
+        handler: String,
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        runtime_type: String,
+    },
+    /// Somebody else has a file of our name.
+    #[error("{0} exists and is not ours: rename it")]
+    DropInTaken(PathBuf),
+}
+
+impl Reason for PlanError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Document(error) => error.reason(),
+            Self::Schema(error) => error.reason(),
+            Self::Rewrite(error) => error.reason(),
+            Self::HandlerTaken { .. } => "HandlerTaken",
+            Self::DropInTaken(_) => "DropInTaken",
+        }
+    }
+}
+
+/// Plans an install.
+pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
+    let root = observed
+        .sources
+        .iter()
+        .find(|source| source.path == observed.config);
+    let schema = match root {
+        None => Schema::for_new_file(observed.version),
+        Some(root) => {
+            let document = document::parse(&root.path, &root.text)?;
+            Schema::of(&root.path, &document)?.check(&root.path, observed.version)?
+        }
+    };
+    for source in observed.sources {
+        refuse_taken(source, schema_of_import(source, schema)?, observed.handlers)?;
+    }
+    if observed.version.merges_imports() {
+        plan_drop_in(observed, root, schema)
+    } else {
+        plan_in_place(observed, root, schema)
+    }
+}
+
+/// An imported file without a version is read in the root's.
+fn schema_of_import(source: &Source, root: Schema) -> Result<Schema, PlanError> {
+    let document = document::parse(&source.path, &source.text)?;
+    Ok(if document.contains_key("version") {
+        Schema::of(&source.path, &document)?
+    } else {
+        root
+    })
+}
+
+fn refuse_taken(source: &Source, schema: Schema, handlers: &[String]) -> Result<(), PlanError> {
+    let document = document::parse(&source.path, &source.text)?;
+    let Some(runtimes) = tables::runtimes(&document, schema) else {
+        return Ok(());
+    };
+    match handlers
+        .iter()
+        .find_map(|handler| Some((handler, runtimes.get(handler)?)))
+    {
+        None => Ok(()),
+        Some((handler, item)) => Err(PlanError::HandlerTaken {
+            handler: handler.clone(),
+            path: source.path.clone(),
+            runtime_type: tables::runtime_type(item).unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+fn plan_drop_in(
+    observed: &Observed<'_>,
+    root: Option<&Source>,
+    schema: Schema,
+) -> Result<Plan, PlanError> {
+    let (folder, import) = drop_in_folder(observed.config, root)?;
+    let path = folder.join(DROP_IN);
+    if observed.sources.iter().any(|source| source.path == path) {
+        return Err(PlanError::DropInTaken(path));
+    }
+    // Exactly the root's version: 2.3.0 to 2.3.4 refuse an imported file with a higher one (removed on main by
+    // a8ed546), and 2.0 to 2.2 migrate the merged whole by the last version seen.
+    let after = rewrite::drop_in(schema, observed.handlers, observed.shim);
+    let mut files = vec![PlannedFile {
+        path,
+        base: None,
+        after,
+    }];
+    if let Some(pattern) = &import {
+        let after = match root {
+            Some(root) => rewrite::add_import(&root.path, &root.text, pattern)?,
+            None => rewrite::new_root(schema, pattern),
+        };
+        let base = root.map(|root| root.text.clone());
+        files.push(PlannedFile {
+            path: observed.config.to_owned(),
+            base,
+            after,
+        });
+    }
+    Ok(Plan {
+        method: Method::DropIn,
+        files,
+        additions: Additions {
+            import,
+            built_in_runc: false,
+        },
+    })
+}
+
+/// The folder for our drop-in and the import to add. A folder the root file imports already is best (EKS has its own);
+/// else `conf.d` beside the root file, which is containerd's own choice from 2.2 on, imported by a glob: a glob
+/// without matches is harmless, whereas an import of a missing file keeps containerd from starting.
+fn drop_in_folder(
+    config: &Path,
+    root: Option<&Source>,
+) -> Result<(PathBuf, Option<String>), PlanError> {
+    let beside = config.parent().unwrap_or(Path::new("/")).join("conf.d");
+    let patterns = match root {
+        None => Vec::new(),
+        Some(root) => rewrite::imports(&root.path, &document::parse(&root.path, &root.text)?)?,
+    };
+    let mut usable: Vec<PathBuf> = patterns
+        .iter()
+        .map(|pattern| imports::absolute(config, pattern))
+        .filter(|pattern| {
+            pattern
+                .file_name()
+                .is_some_and(|name| imports::matches(&name.to_string_lossy(), DROP_IN))
+        })
+        .filter_map(|pattern| Some(pattern.parent()?.to_owned()))
+        .filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[', '\\']))
+        // Our drop-in as the root's neighbour would be picked up by whoever globs for root files.
+        .filter(|folder| Some(folder.as_path()) != config.parent())
+        .collect();
+    usable.sort_by_key(|folder| *folder != beside);
+    Ok(match usable.into_iter().next() {
+        Some(folder) => (folder, None),
+        None => {
+            let pattern = beside.join("*.toml").to_string_lossy().into_owned();
+            (beside, Some(pattern))
+        }
+    })
+}
+
+fn plan_in_place(
+    observed: &Observed<'_>,
+    root: Option<&Source>,
+    schema: Schema,
+) -> Result<Plan, PlanError> {
+    let mut target = root;
+    let mut target_schema = schema;
+    for source in observed.sources {
+        let schema = schema_of_import(source, schema)?;
+        if tables::has_section(&document::parse(&source.path, &source.text)?, schema) {
+            (target, target_schema) = (Some(source), schema);
+        }
+    }
+    let path = target.map_or(observed.config, |target| &target.path);
+    let new = schema
+        .number()
+        .map(|number| format!("version = {number}\n"))
+        .unwrap_or_default();
+    let text = target.map_or(new.as_str(), |target| &target.text);
+    let document = document::parse(path, text)?;
+    let built_in_runc =
+        tables::runtimes(&document, target_schema).is_none_or(toml_edit::TableLike::is_empty);
+    let after = rewrite::add_handlers(
+        path,
+        text,
+        target_schema,
+        observed.handlers,
+        observed.shim,
+        built_in_runc,
+    )?;
+    Ok(Plan {
+        method: Method::InPlace,
+        files: vec![PlannedFile {
+            path: path.to_owned(),
+            base: target.map(|target| target.text.clone()),
+            after,
+        }],
+        additions: Additions {
+            import: None,
+            built_in_runc,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "/etc/containerd/config.toml";
+
+    fn source(path: &str, text: &str) -> Source {
+        Source {
+            path: path.into(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn run(minor: (u32, u32), sources: &[Source]) -> Result<Plan, PlanError> {
+        plan(&Observed {
+            version: Version {
+                major: minor.0,
+                minor: minor.1,
+                patch: 0,
+            },
+            config: Path::new(CONFIG),
+            sources,
+            handlers: &["wasmtime".to_owned()],
+            shim: Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),
+        })
+    }
+
+    fn paths(plan: &Plan) -> Vec<&str> {
+        plan.files
+            .iter()
+            .map(|file| file.path.to_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_imported_already_is_used() {
+        for (pattern, folder) in [
+            ("/etc/containerd/conf.d/*.toml", "/etc/containerd/conf.d"),
+            (
+                "/etc/containerd/config.d/*.toml",
+                "/etc/containerd/config.d",
+            ),
+            ("config.d/*", "/etc/containerd/config.d"),
+        ] {
+            let plan = run(
+                (2, 2),
+                &[source(
+                    CONFIG,
+                    &format!("version = 3\nimports = [\"{pattern}\"]\n"),
+                )],
+            )
+            .unwrap();
+            assert_eq!(
+                paths(&plan),
+                [format!("{folder}/99-slipway.toml")],
+                "{pattern}"
+            );
+            assert_eq!(plan.additions.import, None);
+        }
+    }
+
+    #[test]
+    fn without_an_import_the_root_gets_a_glob() {
+        for text in [
+            "version = 3\n",
+            "version = 3\nimports = [\"/etc/containerd/one.toml\", \"/etc/*/x.toml\"]\n",
+        ] {
+            let plan = run((2, 0), &[source(CONFIG, text)]).unwrap();
+            assert_eq!(
+                paths(&plan),
+                ["/etc/containerd/conf.d/99-slipway.toml", CONFIG]
+            );
+            assert!(
+                plan.files[1]
+                    .after
+                    .contains("\"/etc/containerd/conf.d/*.toml\"")
+            );
+        }
+    }
+
+    #[test]
+    fn the_drop_in_has_the_roots_version_and_its_table() {
+        for (version, table) in [
+            (2, "io.containerd.grpc.v1.cri"),
+            (3, "io.containerd.cri.v1.runtime"),
+        ] {
+            let plan = run((2, 3), &[source(CONFIG, &format!("version = {version}\n"))]).unwrap();
+            let drop_in = &plan.files[0].after;
+            assert!(
+                drop_in.contains(&format!("version = {version}\n")),
+                "{drop_in}"
+            );
+            assert!(
+                drop_in.contains(&format!(
+                    "[plugins.\"{table}\".containerd.runtimes.wasmtime]"
+                )),
+                "{drop_in}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_root_is_made() {
+        let plan = run((2, 0), &[]).unwrap();
+        assert_eq!(plan.files[1].base, None);
+        assert_eq!(
+            plan.files[1].after,
+            "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"
+        );
+        let plan = run((1, 7), &[]).unwrap();
+        assert_eq!((plan.method, paths(&plan)), (Method::InPlace, vec![CONFIG]));
+        assert!(plan.files[0].after.starts_with("version = 2\n"));
+    }
+
+    #[test]
+    fn on_1_x_the_last_file_with_the_section_is_edited() {
+        let section = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"x\"\n";
+        let sources = [
+            source(CONFIG, &format!("imports = [\"x.toml\"]\n{section}")),
+            source("/etc/containerd/x.toml", section),
+            source("/etc/containerd/y.toml", "version = 2\n"),
+        ];
+        let plan = run((1, 7), &sources).unwrap();
+        assert_eq!(paths(&plan), ["/etc/containerd/x.toml"]);
+        assert!(!plan.additions.built_in_runc);
+    }
+
+    #[test]
+    fn on_1_x_the_first_named_runtime_brings_the_built_in_one_along() {
+        let plan = run(
+            (1, 6),
+            &[source(
+                CONFIG,
+                "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n",
+            )],
+        )
+        .unwrap();
+        assert!(plan.additions.built_in_runc);
+        assert!(
+            plan.files[0]
+                .after
+                .contains("runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n")
+        );
+    }
+
+    #[test]
+    fn a_handler_of_somebody_else_is_named_wherever_it_is() {
+        let foreign = "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.wasmtime]\nruntime_type = 'io.containerd.wasmtime.v1'\n";
+        let sources = [
+            source(CONFIG, "version = 3\n"),
+            source("/etc/containerd/conf.d/kwasm.toml", foreign),
+        ];
+        let error = run((2, 1), &sources).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the handler wasmtime is already defined in /etc/containerd/conf.d/kwasm.toml (runtime_type \"io.containerd.wasmtime.v1\"): remove that table or choose another handler"
+        );
+    }
+
+    #[test]
+    fn a_foreign_file_of_our_name_is_not_replaced() {
+        let sources = [
+            source(CONFIG, "version = 3\nimports = [\"conf.d/*.toml\"]\n"),
+            source("/etc/containerd/conf.d/99-slipway.toml", "version = 3\n"),
+        ];
+        assert!(matches!(
+            run((2, 1), &sources),
+            Err(PlanError::DropInTaken(_))
+        ));
+    }
+}

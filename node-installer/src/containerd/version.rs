@@ -1,0 +1,111 @@
+//! containerd's version, as its binary prints it.
+
+use std::fmt;
+
+/// Major, minor and patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Major.
+    pub major: u32,
+    /// Minor.
+    pub minor: u32,
+    /// Patch.
+    pub patch: u32,
+}
+
+impl Version {
+    /// From the output of `containerd --version`: `containerd <module> <version> [<revision>]`, where distributions
+    /// write the version as `v2.1.4`, `1.7.24~ds1` or `1.6.20+unknown`.
+    pub fn parse(output: &str) -> Option<Self> {
+        let mut words = output.split_whitespace();
+        if words.next()? != "containerd" {
+            return None;
+        }
+        words.find_map(Self::parse_number)
+    }
+
+    fn parse_number(word: &str) -> Option<Self> {
+        let mut parts = word.strip_prefix('v').unwrap_or(word).splitn(3, '.');
+        let major = parts.next()?.parse().ok()?;
+        let minor = parts.next()?.parse().ok()?;
+        let patch = parts.next()?;
+        let digits = patch
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(patch.len());
+        Some(Self {
+            major,
+            minor,
+            patch: patch[..digits].parse().ok()?,
+        })
+    }
+
+    /// The highest configuration version it accepts (containerd `cmd/containerd/server/config/config.go`: 2 in 1.x, 3
+    /// from 2.0, 4 from 2.3).
+    pub fn newest_schema(self) -> i64 {
+        match (self.major, self.minor) {
+            (..=1, _) => 2,
+            (2, ..=2) => 3,
+            _ => 4,
+        }
+    }
+
+    /// Whether imported CRI tables are merged into the root's rather than replacing them (2.0 and later).
+    pub fn merges_imports(self) -> bool {
+        self.major >= 2
+    }
+
+    /// Whether it is one this installer knows: 1.6 is the first with CRI v1.
+    pub fn is_supported(self) -> bool {
+        (1, 6) <= (self.major, self.minor) && self.major <= 2
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(
+        "containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3",
+        "1.6.20",
+        2
+    )]
+    #[case(
+        "containerd github.com/containerd/containerd/v2 v2.2.0-rc.1 abc",
+        "2.2.0",
+        3
+    )]
+    #[case(
+        "containerd github.com/containerd/containerd/v2 2.4.2+unknown",
+        "2.4.2",
+        4
+    )]
+    #[case(
+        "containerd containerd.io 1.7.24 88bf19b2105c8b17560993bee28a01ddc2f97182",
+        "1.7.24",
+        2
+    )]
+    fn distributions_versions(#[case] output: &str, #[case] version: &str, #[case] schema: i64) {
+        let parsed = Version::parse(output).unwrap();
+        assert_eq!(
+            (parsed.to_string().as_str(), parsed.newest_schema()),
+            (version, schema)
+        );
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("runc version 1.1.5")]
+    #[case("containerd")]
+    #[case("containerd dev")]
+    fn other_output_is_no_version(#[case] output: &str) {
+        assert_eq!(Version::parse(output), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! The configuration as it would be without us, from what is on disk and what the journal remembers.
+//!
+//! Install plans on it and uninstall goes back to it, so that both treat an edit that somebody made in between alike:
+//! a file that still holds our bytes goes back to exactly its old ones, any other loses only what is ours.
+
+use std::path::{Path, PathBuf};
+
+use crate::containerd::imports::{self, Source};
+use crate::containerd::plan::DROP_IN;
+use crate::containerd::rewrite::{self, Additions, RewriteError};
+use crate::containerd::{document, schema::Schema};
+use crate::digest;
+use crate::failure::Failure;
+use crate::host::HostRoot;
+use crate::host::files::{self, Attributes, MAX_CONFIG_BYTES};
+use crate::journal::{Installed, Journal};
+
+/// A configuration file now and without us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BaseFile {
+    /// As containerd names it.
+    pub(super) path: PathBuf,
+    /// Links resolved.
+    pub(super) resolved: PathBuf,
+    /// What it holds now; `None` if it is not there.
+    pub(super) now: Option<(String, Attributes)>,
+    /// What it holds without us; `None` if it would not be there.
+    pub(super) base: Option<(String, Attributes)>,
+}
+
+impl BaseFile {
+    /// Whether something of ours is in it.
+    pub(super) fn is_touched(&self) -> bool {
+        self.now.as_ref().map(|(text, _)| text) != self.base.as_ref().map(|(text, _)| text)
+    }
+}
+
+/// Every file containerd loads and every file we manage.
+pub(super) fn files(
+    root: &HostRoot,
+    journal: &Journal,
+    installed: Option<&Installed>,
+    install_root: &Path,
+    config: &Path,
+) -> Result<Vec<BaseFile>, Failure> {
+    let refused = |error: &dyn std::error::Error, reason| {
+        Failure::refusal(reason, crate::failure::chain(error))
+    };
+    let sources = imports::load(root, config).map_err(|error| Failure::refused(&error))?;
+    let mut paths: Vec<PathBuf> = sources.into_iter().map(|source| source.path).collect();
+    let mut resolved_paths = Vec::new();
+    for path in &paths {
+        resolved_paths.push(
+            root.resolve(path)
+                .map_err(|error| refused(&error, "HostPathUnreadable"))?,
+        );
+    }
+    // Files of ours that nothing imports any more.
+    for file in installed.iter().flat_map(|installed| &installed.files) {
+        if !resolved_paths.contains(&file.path) {
+            paths.push(file.path.clone());
+            resolved_paths.push(file.path.clone());
+        }
+    }
+    let mut found = Vec::new();
+    for (path, resolved) in paths.into_iter().zip(resolved_paths) {
+        let read = files::read(&root.local(&resolved), MAX_CONFIG_BYTES)
+            .map_err(|error| Failure::refused(&error))?;
+        let now = match read {
+            None => None,
+            Some((bytes, attributes)) => {
+                let text =
+                    document::decode(&path, bytes).map_err(|error| Failure::refused(&error))?;
+                Some((text, attributes))
+            }
+        };
+        let base = base_of(
+            journal,
+            installed,
+            install_root,
+            &path,
+            &resolved,
+            now.as_ref(),
+        )?;
+        found.push(BaseFile {
+            path,
+            resolved,
+            now,
+            base,
+        });
+    }
+    Ok(found)
+}
+
+/// The files as a plan takes them.
+pub(super) fn sources(files: &[BaseFile]) -> Vec<Source> {
+    files
+        .iter()
+        .filter_map(|file| {
+            Some(Source {
+                path: file.path.clone(),
+                text: file.base.as_ref()?.0.clone(),
+            })
+        })
+        .collect()
+}
+
+fn base_of(
+    journal: &Journal,
+    installed: Option<&Installed>,
+    install_root: &Path,
+    path: &Path,
+    resolved: &Path,
+    now: Option<&(String, Attributes)>,
+) -> Result<Option<(String, Attributes)>, Failure> {
+    let Some((text, attributes)) = now else {
+        return Ok(None);
+    };
+    let managed =
+        installed.and_then(|installed| installed.files.iter().find(|file| file.path == resolved));
+    if let Some(managed) = managed
+        && digest::of_bytes(text.as_bytes()) == managed.ours.sha256
+    {
+        let Some(base) = &managed.base else {
+            return Ok(None);
+        };
+        let bytes = journal
+            .bytes(base)
+            .map_err(|error| Failure::refused(&error))?;
+        let text = document::decode(path, bytes).map_err(|error| Failure::refused(&error))?;
+        return Ok(Some((text, base.attributes.clone())));
+    }
+    let additions = match (managed, installed) {
+        (Some(_), Some(installed)) => installed.additions.clone(),
+        _ => Additions::default(),
+    };
+    let install_root = installed.map_or(install_root, |installed| &installed.install_root);
+    let without = without_us(path, text, install_root, &additions)
+        .map_err(|error| Failure::refused(&error))?;
+    let made_by_us = managed.is_some_and(|managed| managed.base.is_none());
+    Ok(match without {
+        Some(rest) if made_by_us && is_bare(path, &rest) => None,
+        Some(rest) => Some((rest, attributes.clone())),
+        None => None,
+    })
+}
+
+/// A file's text without what is ours; `None` if all of it was.
+fn without_us(
+    path: &Path,
+    text: &str,
+    install_root: &Path,
+    additions: &Additions,
+) -> Result<Option<String>, RewriteError> {
+    let rest = rewrite::withdraw(path, text, install_root, additions)?;
+    let is_drop_in = path.file_name().is_some_and(|name| name == DROP_IN)
+        && text.starts_with(rewrite::DROP_IN_HEADER);
+    Ok(if is_drop_in && is_bare(path, &rest) {
+        None
+    } else {
+        Some(rest)
+    })
+}
+
+/// Whether a text says nothing but its version.
+fn is_bare(path: &Path, text: &str) -> bool {
+    let Ok(document) = document::parse(path, text) else {
+        return false;
+    };
+    let Ok(schema) = Schema::of(path, &document) else {
+        return false;
+    };
+    document.iter().all(|(key, item)| match key {
+        "version" => true,
+        "plugins" => {
+            let inner = |item: &toml_edit::Item, key: &str| {
+                item.as_table_like().and_then(|t| t.get(key)).cloned()
+            };
+            let only =
+                |item: &toml_edit::Item| item.as_table_like().is_some_and(|table| table.len() <= 1);
+            let plugin = inner(item, schema.plugin());
+            let containerd = plugin
+                .as_ref()
+                .and_then(|plugin| inner(plugin, "containerd"));
+            let runtimes = containerd
+                .as_ref()
+                .and_then(|containerd| inner(containerd, "runtimes"));
+            only(item)
+                && plugin.as_ref().is_none_or(only)
+                && containerd.as_ref().is_none_or(only)
+                && runtimes
+                    .and_then(|item| item.as_table_like().map(toml_edit::TableLike::is_empty))
+                    .unwrap_or(false)
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drop_in_of_ours_goes_whole_unless_somebody_wrote_into_it() {
+        let path = Path::new("/etc/containerd/conf.d/99-slipway.toml");
+        let shim = Path::new("/opt/slipway/abc/containerd-shim-slipway-v1");
+        for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
+            let ours = rewrite::drop_in(schema, &["wasmtime".to_owned()], shim);
+            let without = |text: &str| {
+                without_us(path, text, Path::new("/opt/slipway"), &Additions::default()).unwrap()
+            };
+            assert_eq!(without(&ours), None, "{ours}");
+            let rest = without(&format!("{ours}[debug]\nlevel = \"debug\"\n")).unwrap();
+            assert!(
+                rest.contains("level = \"debug\"") && !rest.contains("wasmtime"),
+                "{rest}"
+            );
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A change of the node as a whole: journalled, applied, proven, and committed or undone.
+//!
+//! ```text
+//! Prepared ──► files written ──► Applied ──► restart ──► verify ──► commit (open.json removed)
+//!    │                              │                       │
+//!    └───────── undo ◄──────────────┴──────── undo ◄────────┘     RollingBack ──► restart ──► verify ──► closed
+//! ```
+//!
+//! A run killed at any point leaves `open.json`; the next run, or the watchdog on the node, finds it and goes forward
+//! if containerd proves healthy with the change, and back if not.
+
+pub mod control;
+pub mod live;
+
+mod change;
+pub(crate) use change::modified_us;
+mod undo;
+
+pub use control::{Control, ControlError, Health};
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::failure::{Failure, Reason, chain};
+use crate::host::files::FileError;
+use crate::host::{HostRoot, root::RootError};
+use crate::journal::store::JournalError;
+use crate::journal::{Expectation, Journal, Stage, Transaction};
+use crate::report::{Outcome, Steps};
+
+/// How often a restarted containerd is asked whether it is ready.
+const POLL: Duration = Duration::from_millis(200);
+
+/// What transactions work on.
+pub struct Engine<'e> {
+    /// The node.
+    pub root: &'e HostRoot,
+    /// Its journal.
+    pub journal: &'e Journal,
+    /// Its containerd.
+    pub control: &'e mut dyn Control,
+    /// Is told of each step.
+    pub steps: &'e mut dyn Steps,
+    /// How long containerd may take to answer after a restart.
+    pub ready_timeout: Duration,
+    /// Whether containerd was restarted.
+    pub restarted: bool,
+}
+
+/// Why a transaction did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A host file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A host path.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// systemd or containerd.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Somebody else writes to the same file.
+    #[error(
+        "{0} was changed by somebody else at the same time: nothing of theirs was overwritten, try again"
+    )]
+    ForeignEdit(PathBuf),
+    /// containerd did not come back.
+    #[error("containerd did not become ready: {0}")]
+    NotReady(String),
+    /// It came back without the handler.
+    #[error("containerd answers, but {0}")]
+    Unexpected(String),
+}
+
+impl Reason for TransactionError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Journal(error) => error.reason(),
+            Self::File(FileError::ReadOnly { .. }) => "ConfigReadOnly",
+            Self::File(_) => "WriteFailed",
+            Self::Root(error) => error.reason(),
+            Self::Control(error) => error.reason(),
+            Self::ForeignEdit(_) => "ConfigChanged",
+            Self::NotReady(_) => "ContainerdNotReady",
+            Self::Unexpected(_) => "HandlerNotServed",
+        }
+    }
+}
+
+/// How a found transaction was brought to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// It was finished.
+    Committed,
+    /// It was undone.
+    Undone,
+}
+
+impl Engine<'_> {
+    /// Runs a transaction from its beginning.
+    pub fn run(&mut self, mut transaction: Transaction) -> Result<(), Failure> {
+        self.steps.enter("journal");
+        let opened = self
+            .journal
+            .write_transaction(&transaction)
+            .map_err(TransactionError::from);
+        let watched = opened.and_then(|()| {
+            self.steps.enter("watchdog");
+            Ok(self.control.start_watchdog(&transaction)?)
+        });
+        if let Err(error) = watched {
+            // Nothing of the node was touched yet.
+            let closed = self.journal.close().map_err(TransactionError::from);
+            return Err(Failure::refused(closed.as_ref().err().unwrap_or(&error)));
+        }
+        match self.apply(&mut transaction) {
+            Ok(()) => self.finish(transaction),
+            Err(error) => Err(self.undo(transaction, &error)),
+        }
+    }
+
+    /// Ends whatever an earlier run left open.
+    pub fn recover(&mut self) -> Result<Option<Recovered>, Failure> {
+        let found = self
+            .journal
+            .open_transaction()
+            .map_err(|error| Failure::failed(&error))?;
+        let Some(transaction) = found else {
+            return Ok(None);
+        };
+        tracing::warn!(
+            "the transaction {} was left open at {:?}",
+            transaction.id,
+            transaction.stage
+        );
+        self.steps.enter("recover");
+        if transaction.stage == Stage::Applied && self.is_applied(&transaction) {
+            return match self.finish(transaction) {
+                Ok(()) => Ok(Some(Recovered::Committed)),
+                Err(failure) if failure.outcome == Outcome::RolledBack => {
+                    Ok(Some(Recovered::Undone))
+                }
+                Err(failure) => Err(failure),
+            };
+        }
+        let interrupted = TransactionError::NotReady("an earlier run was interrupted".to_owned());
+        let failure = self.undo(transaction, &interrupted);
+        if failure.outcome == Outcome::RolledBack {
+            Ok(Some(Recovered::Undone))
+        } else {
+            Err(failure)
+        }
+    }
+
+    /// Restarts, proves and commits a transaction whose files are written.
+    fn finish(&mut self, transaction: Transaction) -> Result<(), Failure> {
+        match self.prove(&transaction) {
+            Ok(()) => {}
+            Err(error) => return Err(self.undo(transaction, &error)),
+        }
+        self.steps.enter("commit");
+        self.commit(&transaction)
+            .map_err(|error| Failure::failed(&error))
+    }
+
+    fn prove(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
+        if self.restart_needed(transaction)? {
+            self.restart()?;
+        }
+        self.steps.enter("verify");
+        self.wait_until_ready(&transaction.expect)
+    }
+
+    fn commit(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
+        match &transaction.goal {
+            Some(goal) => self.journal.write_installed(goal)?,
+            None => {
+                self.remove_folders(&transaction.created_folders)?;
+                self.journal.remove_installed()?;
+            }
+        }
+        self.journal.close()?;
+        self.control.stop_watchdog(transaction)?;
+        Ok(self.journal.prune()?)
+    }
+
+    fn restart(&mut self) -> Result<(), TransactionError> {
+        self.steps.enter("restart");
+        self.restarted = true;
+        self.control.restart().map_err(|error| match error {
+            // The unit's own words say more than the job's result.
+            ControlError::Job { .. } => TransactionError::NotReady(self.control.last_words()),
+            other => other.into(),
+        })
+    }
+
+    /// Waits until containerd answers and says what it must.
+    fn wait_until_ready(&mut self, expect: &Expectation) -> Result<(), TransactionError> {
+        let deadline = Instant::now() + self.ready_timeout;
+        loop {
+            let health = self.control.health()?;
+            match health {
+                Health::Ready { runtimes } => return check(expect, &runtimes),
+                Health::Failed => {
+                    return Err(TransactionError::NotReady(self.control.last_words()));
+                }
+                Health::Starting(_) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Health::Starting(why) => {
+                    let words = self.control.last_words();
+                    return Err(TransactionError::NotReady(format!("{why}; {words}")));
+                }
+            }
+        }
+    }
+}
+
+fn check(
+    expect: &Expectation,
+    runtimes: &std::collections::BTreeMap<String, String>,
+) -> Result<(), TransactionError> {
+    for (handler, wanted) in &expect.present {
+        match runtimes.get(handler) {
+            Some(found) if found == wanted => {}
+            Some(found) => {
+                return Err(TransactionError::Unexpected(format!(
+                    "its handler {handler} is {found:?}, not {wanted:?}"
+                )));
+            }
+            None => {
+                return Err(TransactionError::Unexpected(format!(
+                    "without the handler {handler}"
+                )));
+            }
+        }
+    }
+    match expect
+        .absent
+        .iter()
+        .find(|handler| runtimes.contains_key(*handler))
+    {
+        None => Ok(()),
+        Some(handler) => Err(TransactionError::Unexpected(format!(
+            "still with the handler {handler}"
+        ))),
+    }
+}
+
+/// The time, in microseconds since the epoch, as systemd counts.
+pub fn now_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The error and its causes.
+fn sentence(error: &TransactionError) -> String {
+    chain(error)
+}

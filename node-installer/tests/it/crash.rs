@@ -1,0 +1,185 @@
+//! A transaction killed at any step leaves a node that the next run brings to one end or the other, with a containerd
+//! that answers.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use slipway_node_installer::report::Outcome;
+
+use crate::fake::{DROP_IN, Node, ROOT};
+use crate::golden::CONFIG;
+
+/// Runs with a kill at a step; whether it was killed.
+fn killed(work: impl FnOnce()) -> bool {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result.is_err()
+}
+
+fn steps_of_an_install() -> usize {
+    let mut node = Node::new();
+    let install = node.install();
+    let (result, steps) = node.with_engine(0, |engine| engine.run(install));
+    result.unwrap();
+    steps.len()
+}
+
+#[test]
+fn an_install_and_an_uninstall_without_a_crash() {
+    let mut node = Node::new();
+    let before = node.configuration();
+    let install = node.install();
+    node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+    assert!(node.serves());
+    assert_eq!((node.daemon.restarts, node.daemon.watchdogs), (1, 1));
+    assert!(node.journal.open_transaction().unwrap().is_none());
+
+    let uninstall = node.uninstall();
+    node.with_engine(0, |engine| engine.run(uninstall))
+        .0
+        .unwrap();
+    assert!(!node.serves());
+    assert_eq!(node.configuration(), before);
+    node.journal.remove_if_unused().unwrap();
+    assert!(!node.root.local(Path::new("/var/lib/slipway")).exists());
+}
+
+#[test]
+fn an_install_killed_at_any_step_is_finished_or_undone_by_the_next_run() {
+    for step in 1..=steps_of_an_install() {
+        let mut node = Node::new();
+        let before = node.configuration();
+        let install = node.install();
+        assert!(
+            killed(|| drop(node.with_engine(step, |engine| engine.run(install)))),
+            "step {step}"
+        );
+
+        node.with_engine(0, |engine| engine.recover()).0.unwrap();
+        assert!(
+            node.journal.open_transaction().unwrap().is_none(),
+            "step {step}"
+        );
+        match node.journal.installed().unwrap() {
+            Some(_) => assert!(node.serves(), "step {step}"),
+            None => {
+                assert!(!node.serves(), "step {step}");
+                assert_eq!(node.configuration(), before, "step {step}");
+            }
+        }
+        let install = node.install();
+        node.with_engine(0, |engine| engine.run(install))
+            .0
+            .unwrap_or_else(|failure| {
+                // After a recovery that went forward the fake's plan is stale: it says so and changes nothing of others.
+                assert_eq!(failure.outcome, Outcome::RolledBack, "step {step}");
+            });
+    }
+}
+
+#[test]
+fn an_uninstall_killed_at_any_step_is_finished_or_undone_by_the_next_run() {
+    let mut step = 0;
+    loop {
+        step += 1;
+        let mut node = Node::new();
+        let before = node.configuration();
+        let install = node.install();
+        node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+        let installed = node.configuration();
+        let uninstall = node.uninstall();
+        if !killed(|| drop(node.with_engine(step, |engine| engine.run(uninstall)))) {
+            break;
+        }
+        node.with_engine(0, |engine| engine.recover()).0.unwrap();
+        match node.journal.installed().unwrap() {
+            Some(_) => assert_eq!(
+                (node.serves(), node.configuration()),
+                (true, installed),
+                "step {step}"
+            ),
+            None => assert_eq!(
+                (node.serves(), node.configuration()),
+                (false, before),
+                "step {step}"
+            ),
+        }
+    }
+    assert!(step > 5);
+}
+
+#[test]
+fn a_containerd_that_does_not_start_is_put_back_even_through_a_second_crash() {
+    let mut steps = 1;
+    loop {
+        let mut node = Node::new();
+        node.daemon.allergic = true;
+        let before = node.configuration();
+        let install = node.install();
+        let was_killed = killed(|| {
+            let (result, _) = node.with_engine(steps, |engine| engine.run(install));
+            let failure = result.unwrap_err();
+            assert_eq!(
+                (failure.outcome, failure.reason),
+                (Outcome::RolledBack, "ContainerdNotReady")
+            );
+            assert!(
+                failure.message.contains("containerd: allergic"),
+                "{}",
+                failure.message
+            );
+        });
+        if was_killed {
+            node.with_engine(0, |engine| engine.recover()).0.unwrap();
+        }
+        assert!(node.daemon.running.is_some(), "step {steps}");
+        assert_eq!(node.configuration(), before, "step {steps}");
+        assert!(node.journal.installed().unwrap().is_none(), "step {steps}");
+        if !was_killed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 8);
+}
+
+#[test]
+fn an_edit_made_while_a_transaction_was_open_survives_the_way_back() {
+    let mut node = Node::new();
+    let install = node.install();
+    let at_restart = 5;
+    assert!(killed(|| drop(
+        node.with_engine(at_restart, |engine| engine.run(install))
+    )));
+    let path = node.root.local(Path::new(CONFIG));
+    let edited = format!(
+        "{}[debug]\nlevel = 'debug'\n",
+        fs::read_to_string(&path).unwrap()
+    );
+    fs::write(&path, edited).unwrap();
+
+    node.with_engine(0, |engine| engine.recover()).0.unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text, format!("{ROOT}[debug]\nlevel = 'debug'\n"));
+    assert!(!node.root.local(Path::new(DROP_IN)).exists());
+    assert!(!node.serves());
+}
+
+#[test]
+fn a_file_that_changed_since_the_plan_is_not_overwritten() {
+    let mut node = Node::new();
+    let install = node.install();
+    let path = node.root.local(Path::new(CONFIG));
+    fs::write(&path, "version = 3 # theirs\n").unwrap();
+    let (result, _) = node.with_engine(0, |engine| engine.run(install));
+    let failure = result.unwrap_err();
+    assert_eq!(
+        (failure.outcome, failure.reason),
+        (Outcome::RolledBack, "ConfigChanged")
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "version = 3 # theirs\n");
+    assert_eq!(node.daemon.restarts, 0, "containerd never saw a byte of it");
+}

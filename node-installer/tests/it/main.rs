@@ -1,0 +1,12 @@
+//! What the modules make together: configurations rewritten and given back, and transactions killed at every step.
+
+#![allow(clippy::unwrap_used, reason = "test code: a panic is the failure")]
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method path is less general over lifetimes"
+)]
+
+mod crash;
+mod fake;
+mod golden;
+mod lifecycle;
