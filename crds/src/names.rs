@@ -18,6 +18,17 @@ pub fn node_shim(node: &str, shim: &str) -> String {
     format!("{}{tail}", head.trim_end_matches(['.', '-']))
 }
 
+/// A node's name as a label value: itself, or its head and a hash where it is too long for one.
+#[must_use]
+pub fn label_value(node: &str) -> String {
+    if node.len() <= MAX_NAME {
+        return node.to_owned();
+    }
+    let tail = hash(&[node], 10);
+    let head: String = node.chars().take(MAX_NAME - tail.len() - 1).collect();
+    format!("{}-{tail}", head.trim_end_matches(['.', '-']))
+}
+
 /// The first `digits` hex digits of a SHA-256 over `parts`, each ended by a zero byte so that
 /// `["ab", "c"]` and `["a", "bc"]` differ.
 #[must_use]
@@ -64,6 +75,12 @@ mod tests {
         let name = node_shim(&format!("{}.{}", "n".repeat(43), "m".repeat(40)), "slipway");
         assert!(name.len() <= MAX_NAME);
         assert!(!name.contains(".-") && !name.contains("--"), "{name}");
+    }
+
+    #[test]
+    fn label_values_are_node_names_where_they_fit() {
+        assert_eq!(label_value("worker-1"), "worker-1");
+        assert!(label_value(&"n.".repeat(100)).len() <= MAX_NAME);
     }
 
     #[test]

@@ -1,0 +1,177 @@
+//! The command line. Every flag has an environment variable; those KWasm's chart sets keep their names.
+
+use std::net::SocketAddr;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// Makes Kubernetes nodes run WebAssembly pods.
+#[derive(Parser, Debug)]
+#[command(name = "slipway-operator", version, about)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the operator.
+    Run(Box<RunArgs>),
+    /// Print the custom resource definitions as YAML.
+    Crd,
+}
+
+/// What `run` takes.
+#[derive(Parser, Debug, Clone)]
+pub struct RunArgs {
+    /// Namespace of the installer Jobs, the canary pods and the Lease [env also: `POD_NAMESPACE`].
+    #[arg(long, env = "CONTROLLER_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Who this process is among its replicas; default: the host's name.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// Image that carries the installer, the shim and the canary.
+    #[arg(long, env = "INSTALLER_IMAGE")]
+    pub installer_image: String,
+    /// Pull policy of that image.
+    #[arg(long, env = "INSTALLER_PULL_POLICY", default_value = "IfNotPresent")]
+    pub installer_pull_policy: PullPolicy,
+    /// JSON with what else installer and canary pods get: imagePullSecrets, tolerations,
+    /// priorityClassName, resources, labels, annotations.
+    #[arg(long, env = "SLIPWAY_INSTALLER_POD", default_value = "{}")]
+    pub installer_pod: String,
+    /// Take every Linux amd64 and arm64 node that does not opt out.
+    #[arg(
+        long,
+        env = "AUTO_PROVISION_NODES",
+        action = ArgAction::Set,
+        default_value_t = false,
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub auto_provision: bool,
+    /// Runtime handler to install; repeat for more. Its RuntimeClass has the same name.
+    #[arg(
+        long = "handler",
+        env = "SLIPWAY_HANDLERS",
+        value_delimiter = ',',
+        default_value = "wasmtime"
+    )]
+    pub handlers: Vec<String>,
+    /// Folder on the nodes for the shim's binaries.
+    #[arg(long, env = "SLIPWAY_INSTALL_ROOT", default_value = "/opt/slipway")]
+    pub install_root: String,
+    /// How many nodes may be changed at a time.
+    #[arg(long, env = "SLIPWAY_MAX_CONCURRENT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_concurrent: u32,
+    /// How long an installer Job may take.
+    #[arg(long, env = "SLIPWAY_JOB_DEADLINE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(60..=86_400))]
+    pub job_deadline_seconds: u32,
+    /// How long a finished Job is kept.
+    #[arg(long, env = "SLIPWAY_JOB_TTL_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(60..=604_800))]
+    pub job_ttl_seconds: u32,
+    /// Work only while holding the Lease.
+    #[arg(
+        long,
+        env = "SLIPWAY_LEADER_ELECT",
+        action = ArgAction::Set,
+        default_value_t = true,
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub leader_elect: bool,
+    /// Address of `/healthz`, `/livez`, `/readyz` and `/metrics`.
+    #[arg(long, env = "SLIPWAY_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Form of the log.
+    #[arg(long, env = "SLIPWAY_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged, as a tracing filter, e.g. `info,slipway_operator=debug`.
+    #[arg(long, env = "SLIPWAY_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// Kubernetes' image pull policies.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[value(rename_all = "PascalCase")]
+pub enum PullPolicy {
+    /// Ask the registry each time.
+    Always,
+    /// Pull what the node has not.
+    IfNotPresent,
+    /// Use what the node has.
+    Never,
+}
+
+impl PullPolicy {
+    /// As the API spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// Forms of the log.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(extra: &[&str]) -> RunArgs {
+        let mut argv = vec!["slipway-operator", "run", "--installer-image", "i:1"];
+        argv.extend(extra);
+        match Args::try_parse_from(argv).unwrap().command {
+            Command::Run(args) => *args,
+            Command::Crd => unreachable!("`run` was given"),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let args = run(&[]);
+        assert_eq!(args.handlers, ["wasmtime"]);
+        assert!(!args.auto_provision && args.leader_elect);
+        assert_eq!(args.max_concurrent, 1);
+        assert_eq!(args.installer_pull_policy, PullPolicy::IfNotPresent);
+    }
+
+    #[test]
+    fn handlers_repeat_or_are_separated_by_commas() {
+        assert_eq!(
+            run(&["--handler", "a,b", "--handler", "c"]).handlers,
+            ["a", "b", "c"]
+        );
+    }
+
+    #[test]
+    fn switches_take_a_value_as_kwasm_sets_it() {
+        assert!(run(&["--auto-provision", "true"]).auto_provision);
+        assert!(run(&["--auto-provision"]).auto_provision);
+        assert!(!run(&["--leader-elect", "false"]).leader_elect);
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error() {
+        for bad in [
+            ["--max-concurrent", "0"],
+            ["--listen", "nowhere"],
+            ["--installer-pull-policy", "Sometimes"],
+        ] {
+            let mut argv = vec!["slipway-operator", "run", "--installer-image", "i:1"];
+            argv.extend(bad);
+            assert!(Args::try_parse_from(argv).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What the operator counts, as `OpenMetrics`. Every label has a bounded set of values.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use slipway_crds::Phase;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Controller {
+    controller: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Failure {
+    controller: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InPhase {
+    phase: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+/// Everything that is counted. Clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    durations: Family<Controller, Histogram, fn() -> Histogram>,
+    errors: Family<Failure, Counter>,
+    nodes: Family<InPhase, Gauge>,
+    transactions: Family<Ended, Counter>,
+    leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("slipway");
+        let durations = Family::new_with_constructor(reconcile_histogram as fn() -> Histogram);
+        registry.register(
+            "reconcile_duration_seconds",
+            "Time one reconcile took",
+            durations.clone(),
+        );
+        let errors = Family::<Failure, Counter>::default();
+        registry.register(
+            "reconcile_errors",
+            "Reconciles that failed, by reason",
+            errors.clone(),
+        );
+        let nodes = Family::<InPhase, Gauge>::default();
+        registry.register("nodes", "Nodes with a shim, by phase", nodes.clone());
+        let transactions = Family::<Ended, Counter>::default();
+        registry.register(
+            "node_transactions",
+            "Installer runs that ended, by operation and outcome",
+            transactions.clone(),
+        );
+        let leader = Gauge::default();
+        registry.register(
+            "leader",
+            "1 while this replica does the work",
+            leader.clone(),
+        );
+        registry.register(
+            "build",
+            "What this is built from",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            durations,
+            errors,
+            nodes,
+            transactions,
+            leader,
+        }
+    }
+
+    /// Measures until the guard is dropped.
+    #[must_use]
+    pub fn measure(&self, controller: &'static str) -> Measure {
+        Measure {
+            began: Instant::now(),
+            histogram: self
+                .durations
+                .get_or_create(&Controller { controller })
+                .clone(),
+        }
+    }
+
+    /// Counts a reconcile that failed.
+    pub fn failed(&self, controller: &'static str, reason: &'static str) {
+        self.errors
+            .get_or_create(&Failure { controller, reason })
+            .inc();
+    }
+
+    /// Counts an installer run that ended.
+    pub fn ended(&self, operation: &'static str, outcome: &'static str) {
+        self.transactions
+            .get_or_create(&Ended { operation, outcome })
+            .inc();
+    }
+
+    /// Says whether this replica does the work.
+    pub fn lead(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// The metrics as text; `phases` are those of all nodes with a shim, now.
+    ///
+    /// # Errors
+    /// When the text cannot be written, which memory does not do.
+    pub fn render(&self, phases: impl Iterator<Item = Phase>) -> Result<String, std::fmt::Error> {
+        let mut counts = [0; Phase::ALL.len()];
+        for phase in phases {
+            for (known, count) in Phase::ALL.iter().zip(&mut counts) {
+                *count += i64::from(*known == phase);
+            }
+        }
+        for (phase, count) in Phase::ALL.iter().zip(counts) {
+            let labels = InPhase {
+                phase: phase.to_string(),
+            };
+            self.nodes.get_or_create(&labels).set(count);
+        }
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+/// Measures a reconcile by its own life.
+pub struct Measure {
+    began: Instant,
+    histogram: Histogram,
+}
+
+impl Drop for Measure {
+    fn drop(&mut self) {
+        self.histogram.observe(self.began.elapsed().as_secs_f64());
+    }
+}
+
+fn reconcile_histogram() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_exposed_under_our_prefix() {
+        let metrics = Metrics::new();
+        drop(metrics.measure("node"));
+        metrics.failed("node", "Api");
+        metrics.ended("install", "done");
+        metrics.lead(true);
+        let text = metrics
+            .render([Phase::Ready, Phase::Ready].into_iter())
+            .unwrap();
+        for line in [
+            "slipway_reconcile_duration_seconds_count{controller=\"node\"} 1",
+            "slipway_reconcile_errors_total{controller=\"node\",reason=\"Api\"} 1",
+            "slipway_nodes{phase=\"Ready\"} 2",
+            "slipway_nodes{phase=\"Failed\"} 0",
+            "slipway_node_transactions_total{operation=\"install\",outcome=\"done\"} 1",
+            "slipway_leader 1",
+            "slipway_build_info{version=",
+        ] {
+            assert!(text.contains(line), "{line} not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Makes the changes a plan asks for. Each does no harm when done twice.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use slipway_crds::{NodeShim, NodeShimStatus, labels};
+
+use super::build::{self, Frame};
+use super::observed::Observed;
+use super::plan::{Action, Plan};
+use crate::context::Context;
+use crate::node_facts::NodeFacts;
+
+/// A change that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server will not have the Job as it is: a quota, a policy, an admission webhook.
+    #[error("{what}: refused by the API server: {message}")]
+    Rejected {
+        /// What was to be made.
+        what: String,
+        /// Its own words.
+        message: String,
+    },
+    /// The API server could not be asked, or something else is in the way.
+    #[error("{what}: cannot be changed")]
+    Api {
+        /// What was to be changed.
+        what: String,
+        /// Why not.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Makes the plan's changes, in order.
+///
+/// # Errors
+/// With the first change that could not be made; those after it are not tried.
+pub async fn apply(seen: &Observed, plan: &Plan, context: &Context) -> Result<(), Error> {
+    for action in &plan.actions {
+        let result = one(action, seen, context).await;
+        result.map_err(|source| error(action, seen, source))?;
+    }
+    Ok(())
+}
+
+/// Writes the status if it differs. The whole of it, under the version it was read at: it is the
+/// register of a state machine, and two writers must not each win half.
+///
+/// # Errors
+/// When it could not be written; 409 when the object has changed since it was read.
+pub async fn write_status(
+    object: &NodeShim,
+    status: &NodeShimStatus,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    if object.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let api: Api<NodeShim> = Api::all(context.client.clone());
+    let mut written = object.clone();
+    written.status = Some(status.clone());
+    api.replace_status(&object.name_any(), &PostParams::default(), &written)
+        .await
+        .map(drop)
+}
+
+async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), kube::Error> {
+    let object = &seen.object;
+    let name = object.name_any();
+    let namespace = context.settings.namespace.as_str();
+    let objects: Api<NodeShim> = Api::all(context.client.clone());
+    let frame = Frame {
+        object,
+        namespace,
+        shim: &context.settings.shim,
+    };
+    match action {
+        Action::Hold => patch_finalizers(&objects, object, true).await,
+        Action::Release => gone_is_fine(patch_finalizers(&objects, object, false).await),
+        Action::Delete => gone_is_fine(
+            objects
+                .delete(&name, &DeleteParams::default())
+                .await
+                .map(drop),
+        ),
+        Action::Label(on) => match &seen.node {
+            Some(node) => label(node, &object.spec.shim, *on, context).await,
+            None => Ok(()),
+        },
+        Action::CreateJob(transaction) => {
+            let api: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+            let job = build::job(&frame, transaction);
+            there_is_fine(api.create(&PostParams::default(), &job).await.map(drop))
+        }
+        Action::DeleteJob(job) => {
+            let api: Api<Job> = Api::namespaced(context.client.clone(), namespace);
+            let with_pods = DeleteParams {
+                propagation_policy: Some(PropagationPolicy::Background),
+                ..DeleteParams::default()
+            };
+            gone_is_fine(api.delete(job, &with_pods).await.map(drop))
+        }
+        Action::CreateCanary { name, handler } => {
+            let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+            let pod = build::canary(&frame, name, handler);
+            there_is_fine(api.create(&PostParams::default(), &pod).await.map(drop))
+        }
+        Action::DeleteCanary(pod) => {
+            let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+            gone_is_fine(api.delete(pod, &DeleteParams::default()).await.map(drop))
+        }
+    }
+}
+
+/// The version it was read at goes along: the list of finalizers is replaced as a whole.
+async fn patch_finalizers(
+    api: &Api<NodeShim>,
+    object: &NodeShim,
+    hold: bool,
+) -> Result<(), kube::Error> {
+    let mut finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).collect();
+    finalizers.retain(|finalizer| *finalizer != labels::FINALIZER);
+    if hold {
+        finalizers.push(labels::FINALIZER);
+    }
+    let mut metadata = json!({ "finalizers": finalizers });
+    if hold {
+        metadata["resourceVersion"] = json!(object.resource_version());
+    }
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    api.patch(&object.name_any(), &PatchParams::default(), &patch)
+        .await
+        .map(drop)
+}
+
+/// A merge patch of three keys, never the whole Node. The UID makes the API server refuse it for a
+/// node that was replaced under the same name.
+async fn label(
+    node: &NodeFacts,
+    shim: &str,
+    on: bool,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let values = node
+        .proven_labels(shim)
+        .map(|(key, value)| (key, if on { Value::from(value) } else { Value::Null }));
+    let changed: serde_json::Map<_, _> = values.into_iter().collect();
+    let patch = Patch::Merge(json!({ "metadata": { "uid": node.uid, "labels": changed } }));
+    let api: Api<Node> = Api::all(context.client.clone());
+    tracing::info!(node = node.name, on, "setting the node's Wasm labels");
+    gone_is_fine(
+        api.patch_metadata(&node.name, &PatchParams::default(), &patch)
+            .await
+            .map(drop),
+    )
+}
+
+fn gone_is_fine(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    tolerate(result, 404)
+}
+
+fn there_is_fine(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    tolerate(result, 409)
+}
+
+fn tolerate(result: Result<(), kube::Error>, code: u16) -> Result<(), kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == code => Ok(()),
+        result => result,
+    }
+}
+
+fn error(action: &Action, seen: &Observed, source: kube::Error) -> Error {
+    let node = &seen.object.spec.node_name;
+    let what = match action {
+        Action::Hold | Action::Release | Action::Delete => {
+            format!("NodeShim {}", seen.object.name_any())
+        }
+        Action::Label(_) => format!("labels of node {node}"),
+        Action::CreateJob(transaction) => format!("Job {}", transaction.job),
+        Action::DeleteJob(name) => format!("Job {name}"),
+        Action::CreateCanary { name, .. } | Action::DeleteCanary(name) => format!("pod {name}"),
+    };
+    match (&source, action) {
+        (kube::Error::Api(status), Action::CreateJob(_))
+            if matches!(status.code, 400 | 403 | 422) =>
+        {
+            Error::Rejected {
+                what,
+                message: status.message.clone(),
+            }
+        }
+        _ => Error::Api { what, source },
+    }
+}

@@ -1,0 +1,130 @@
+//! The Job that runs the installer on a node.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{
+    Container, HostPathVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use slipway_crds::labels;
+use slipway_crds::node_shim::Transaction;
+
+use super::{Frame, priority, pull_secrets, tolerations};
+
+/// Exit codes by which the installer says that another try right away would end the same: usage,
+/// refused, rolled back, failed. Others (killed, evicted, node lost) are tried again by the Job.
+const FINAL_EXITS: [i32; 4] = [2, 3, 4, 5];
+const RETRIES: i32 = 3;
+
+/// The Job of a transaction.
+///
+/// It is bound to its node by `nodeName`, past the scheduler: a node that is cordoned, tainted or
+/// full must still be put in order. Privileged since it writes the host's files, talks to its systemd
+/// and probes its mounts; without a token since it never talks to the API server.
+#[must_use]
+pub fn job(frame: &Frame<'_>, transaction: &Transaction) -> Job {
+    let mut metadata = frame.metadata(&transaction.job, labels::COMPONENT_INSTALLER);
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(labels::KWASM_JOB.to_owned(), "true".to_owned());
+    let shim = frame.shim;
+    let pod = PodSpec {
+        node_name: Some(frame.object.spec.node_name.clone()),
+        restart_policy: Some("Never".to_owned()),
+        host_pid: Some(true),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        image_pull_secrets: pull_secrets(&shim.pod),
+        tolerations: Some(tolerations(&shim.pod)),
+        priority_class_name: priority(&shim.pod),
+        containers: vec![container(frame, transaction)],
+        volumes: Some(vec![Volume {
+            name: "host".to_owned(),
+            host_path: Some(HostPathVolumeSource {
+                path: "/".to_owned(),
+                type_: Some("Directory".to_owned()),
+            }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    };
+    Job {
+        spec: Some(JobSpec {
+            active_deadline_seconds: Some(i64::from(shim.job_deadline_seconds)),
+            ttl_seconds_after_finished: i32::try_from(shim.job_ttl_seconds).ok(),
+            backoff_limit: Some(RETRIES),
+            pod_failure_policy: Some(PodFailurePolicy {
+                rules: vec![PodFailurePolicyRule {
+                    action: "FailJob".to_owned(),
+                    on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                        container_name: Some("installer".to_owned()),
+                        operator: "In".to_owned(),
+                        values: FINAL_EXITS.to_vec(),
+                    }),
+                    ..PodFailurePolicyRule::default()
+                }],
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(frame.pod_metadata(&metadata)),
+                spec: Some(pod),
+            },
+            ..JobSpec::default()
+        }),
+        metadata,
+        ..Job::default()
+    }
+}
+
+fn container(frame: &Frame<'_>, transaction: &Transaction) -> Container {
+    let shim = frame.shim;
+    let mut args = vec![
+        transaction.operation.as_str().to_owned(),
+        "--host-root=/host".to_owned(),
+        "--payload=/payload".to_owned(),
+        format!("--install-root={}", shim.install_root),
+        "--report=/dev/termination-log".to_owned(),
+    ];
+    args.extend(
+        shim.handlers
+            .iter()
+            .map(|handler| format!("--handler={handler}")),
+    );
+    Container {
+        name: "installer".to_owned(),
+        image: Some(shim.image.clone()),
+        image_pull_policy: Some(shim.pull_policy.as_str().to_owned()),
+        args: Some(args),
+        resources: Some(shim.pod.resources.clone().unwrap_or_else(small)),
+        termination_message_path: Some("/dev/termination-log".to_owned()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(SecurityContext {
+            privileged: Some(true),
+            run_as_user: Some(0),
+            read_only_root_filesystem: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: "host".to_owned(),
+            mount_path: "/host".to_owned(),
+            mount_propagation: Some("HostToContainer".to_owned()),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+/// Little enough to fit on a full node: past the scheduler, the kubelet refuses what does not fit.
+fn small() -> ResourceRequirements {
+    let requests = [("cpu", "10m"), ("memory", "32Mi")];
+    ResourceRequirements {
+        requests: Some(BTreeMap::from(
+            requests.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))),
+        )),
+        ..ResourceRequirements::default()
+    }
+}

@@ -1,0 +1,251 @@
+//! What one reconcile goes by: the object, its node, its Job and canaries, as plain data.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use slipway_crds::NodeShim;
+use slipway_crds::node_shim::{Operation, Transaction};
+
+use crate::node_facts::NodeFacts;
+use crate::report::{self, Report, clean};
+
+/// How much of a container's own words goes into a message.
+const MAX_DETAIL: usize = 512;
+
+/// Everything a plan depends on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Now, in whole seconds as the API keeps them.
+    pub now: Timestamp,
+    /// The object itself.
+    pub object: NodeShim,
+    /// Its node, unless it is gone.
+    pub node: Option<NodeFacts>,
+    /// The Job of the transaction in the object's status.
+    pub job: JobState,
+    /// Every canary pod of this object.
+    pub canaries: Vec<Canary>,
+    /// Pods on the node that use one of our handlers; looked up only for a removal.
+    pub users: Vec<String>,
+    /// Whether this node may begin a transaction now.
+    pub turn: bool,
+    /// What is to be installed.
+    pub goal: Goal,
+    /// What is wrong with a `RuntimeClass` of ours.
+    pub conflicts: Vec<String>,
+}
+
+/// What is to be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// Hash of all of it.
+    pub hash: String,
+    /// The shim's name.
+    pub shim: String,
+    /// The installer image.
+    pub image: String,
+    /// The runtime handlers.
+    pub handlers: Vec<String>,
+}
+
+/// What became of a transaction's Job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// There is no Job of this name: not made yet, or vanished.
+    Missing,
+    /// It has not finished; perhaps something holds it up.
+    Running {
+        /// What its pod waits for.
+        hint: Option<String>,
+    },
+    /// It has finished and reported.
+    Reported(Box<Report>),
+    /// It has finished without a report that can be used.
+    Silent {
+        /// What is known instead.
+        message: String,
+    },
+}
+
+/// A canary pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// Name of the pod.
+    pub name: String,
+    /// How it fares.
+    pub state: CanaryState,
+}
+
+/// How a canary pod fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanaryState {
+    /// Not at its end.
+    Running {
+        /// What it waits for.
+        hint: Option<String>,
+    },
+    /// It exited with 0.
+    Succeeded,
+    /// It did not.
+    Failed {
+        /// What is known of it.
+        message: String,
+    },
+}
+
+impl JobState {
+    /// Reads a Job and its pods.
+    #[must_use]
+    pub fn of(job: &Job, pods: &[Pod], transaction: &Transaction, now: Timestamp) -> Self {
+        let Some(end) = ending(job) else {
+            return Self::Running {
+                hint: hint(job, pods, now),
+            };
+        };
+        let mut exits: Vec<_> = pods.iter().filter_map(exit).collect();
+        exits.sort_by_key(|exit| exit.finished);
+        match exits.last() {
+            Some(exit) if !exit.message.is_empty() => read(exit, transaction.operation),
+            Some(exit) => Self::Silent {
+                message: format!("the installer ended without a report: {}", exit.describe()),
+            },
+            None => Self::Silent {
+                message: format!(
+                    "the installer never ran: {end}; does its namespace admit privileged pods?"
+                ),
+            },
+        }
+    }
+}
+
+impl Canary {
+    /// Reads a canary pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        let state = match phase {
+            Some("Succeeded") => CanaryState::Succeeded,
+            Some("Failed") => CanaryState::Failed { message: why(pod) },
+            _ => CanaryState::Running { hint: waits(pod) },
+        };
+        Self {
+            name: pod.name_any(),
+            state,
+        }
+    }
+}
+
+/// A container's end.
+struct Exit {
+    code: i32,
+    reason: String,
+    message: String,
+    finished: Option<Timestamp>,
+}
+
+impl Exit {
+    fn describe(&self) -> String {
+        format!("exit code {} ({})", self.code, self.reason)
+    }
+}
+
+fn read(exit: &Exit, operation: Operation) -> JobState {
+    match Report::parse(&exit.message, operation, exit.code) {
+        Ok(report) => JobState::Reported(Box::new(report)),
+        Err(error @ report::Error::Malformed(_)) => JobState::Silent {
+            message: format!(
+                "{error}; {}: {}",
+                exit.describe(),
+                clean(&exit.message, MAX_DETAIL)
+            ),
+        },
+        Err(error) => JobState::Silent {
+            message: error.to_string(),
+        },
+    }
+}
+
+/// Why a Job is finished, if it is.
+fn ending(job: &Job) -> Option<String> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let end = conditions.iter().find(|condition| {
+        condition.status == "True" && matches!(condition.type_.as_str(), "Complete" | "Failed")
+    })?;
+    Some(clean(
+        &format!(
+            "{}: {}",
+            end.reason.as_deref().unwrap_or(&end.type_),
+            end.message.as_deref().unwrap_or_default()
+        ),
+        MAX_DETAIL,
+    ))
+}
+
+fn hint(job: &Job, pods: &[Pod], now: Timestamp) -> Option<String> {
+    // The Job controller makes the pod within a second or two; after this long something refuses it.
+    const PATIENCE_SECONDS: i64 = 20;
+    if pods.is_empty() {
+        let made = job.metadata.creation_timestamp.as_ref()?.0;
+        let late = now.as_second() - made.as_second() > PATIENCE_SECONDS;
+        return late
+            .then(|| "it has no pod yet: does its namespace admit privileged pods?".to_owned());
+    }
+    pods.iter().find_map(waits)
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status
+        .iter()
+        .filter_map(|status| status.container_statuses.as_ref())
+        .flatten()
+}
+
+fn exit(pod: &Pod) -> Option<Exit> {
+    let ended = statuses(pod).find_map(|status| status.state.as_ref()?.terminated.as_ref())?;
+    Some(Exit {
+        code: ended.exit_code,
+        reason: ended.reason.clone().unwrap_or_default(),
+        message: ended.message.clone().unwrap_or_default(),
+        finished: ended.finished_at.as_ref().map(|time| time.0),
+    })
+}
+
+/// What a pod's container waits for, where that says something.
+fn waits(pod: &Pod) -> Option<String> {
+    let waiting = statuses(pod).find_map(|status| status.state.as_ref()?.waiting.as_ref())?;
+    let reason = waiting.reason.as_deref()?;
+    if matches!(reason, "ContainerCreating" | "PodInitializing") {
+        return None;
+    }
+    let message = waiting.message.as_deref().unwrap_or_default();
+    Some(clean(&format!("{reason}: {message}"), MAX_DETAIL))
+}
+
+/// Why a pod failed.
+fn why(pod: &Pod) -> String {
+    let status = pod.status.as_ref();
+    let of_pod = status
+        .and_then(|status| status.reason.as_deref())
+        .map(|reason| {
+            let message = status
+                .and_then(|status| status.message.as_deref())
+                .unwrap_or_default();
+            format!("{reason}: {message}")
+        });
+    let of_container = exit(pod).map(|exit| match exit.message.as_str() {
+        "" => exit.describe(),
+        message => format!("{}: {message}", exit.describe()),
+    });
+    let text = of_pod
+        .or(of_container)
+        .unwrap_or_else(|| "no reason given".to_owned());
+    clean(&text, MAX_DETAIL)
+}
+
+#[cfg(test)]
+#[path = "observed_tests.rs"]
+mod tests;

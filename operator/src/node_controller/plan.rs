@@ -1,0 +1,299 @@
+//! What to do next: a pure function of what was observed.
+//!
+//! ```text
+//!  Pending ─► Installing ─► Verifying ─► Ready            deleted: Draining ─► Removing ─► (gone)
+//!     ▲            │             │         │                            │
+//!     └── Failed ◄─┴─────────────┘         └─ proof lost, new goal: Pending
+//! ```
+//!
+//! A transaction is written into the status before its Job is made. "Its Job is missing" then covers
+//! both "not made yet" and "vanished", and a killed operator goes on where it was.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::SignedDuration;
+use kube::ResourceExt as _;
+use slipway_crds::node_shim::{Operation, Transaction};
+use slipway_crds::{NodeShimStatus, Phase, labels, names};
+
+use crate::events::{Event, Reason};
+use crate::node_controller::observed::{Canary, Observed};
+use crate::node_facts::NodeFacts;
+
+mod backoff;
+mod conditions;
+mod install;
+mod outcome;
+mod proof;
+mod remove;
+
+/// How often a node that waits for something no watch reports is looked at.
+const POLL: Duration = Duration::from_secs(15);
+
+/// What to do: first the actions in order, then the status, then the events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Changes to the cluster.
+    pub actions: Vec<Action>,
+    /// The status as it is to be.
+    pub status: NodeShimStatus,
+    /// What people are told.
+    pub events: Vec<Event>,
+    /// When to look again though nothing has changed.
+    pub requeue: Option<Duration>,
+}
+
+/// One change to the cluster; doing it twice does no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Put the finalizer on the object.
+    Hold,
+    /// Take the finalizer off the object.
+    Release,
+    /// Delete the object; its finalizer then drives the removal.
+    Delete,
+    /// Put the proven labels on the node, or take them off.
+    Label(bool),
+    /// Make the transaction's Job.
+    CreateJob(Transaction),
+    /// Delete a Job and its pods.
+    DeleteJob(String),
+    /// Make a canary pod of this name for a handler.
+    CreateCanary {
+        /// Name of the pod.
+        name: String,
+        /// The handler it runs through.
+        handler: String,
+    },
+    /// Delete a canary pod.
+    DeleteCanary(String),
+}
+
+impl Plan {
+    /// Whether the object is gone or going after these actions, so that its status cannot be written.
+    #[must_use]
+    pub fn ends_object(&self) -> bool {
+        self.actions
+            .iter()
+            .any(|action| matches!(action, Action::Release | Action::Delete))
+    }
+}
+
+/// What to do next.
+#[must_use]
+pub fn plan(seen: &Observed) -> Plan {
+    let mut draft = Draft::new(seen);
+    match &seen.node {
+        None => remove::node_is_gone(&mut draft),
+        Some(node) if draft.is_replaced(node) => draft.start_afresh(node),
+        Some(node) => {
+            draft.status.node_uid = Some(node.uid.clone());
+            if draft.is_deleted() {
+                remove::step(&mut draft, node);
+            } else if node.wanted {
+                install::step(&mut draft, node);
+            } else {
+                remove::give_up(&mut draft, node);
+            }
+        }
+    }
+    draft.finish()
+}
+
+/// The API server refused to make the transaction's Job: it has failed before it began.
+#[must_use]
+pub fn rejected(seen: &Observed, message: &str) -> Plan {
+    let mut draft = Draft::new(seen);
+    outcome::failed(&mut draft, "JobRejected", message, backoff::Kind::Failed);
+    draft.finish()
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    seen: &'a Observed,
+    status: NodeShimStatus,
+    actions: Vec<Action>,
+    events: Vec<Event>,
+    requeue: Option<Duration>,
+    /// Why the object stands where it stands, for its conditions.
+    verdict: Option<(String, String)>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(seen: &'a Observed) -> Self {
+        let mut actions = Vec::new();
+        let held = seen
+            .object
+            .finalizers()
+            .iter()
+            .any(|name| name == labels::FINALIZER);
+        if !held && seen.object.metadata.deletion_timestamp.is_none() {
+            actions.push(Action::Hold);
+        }
+        Self {
+            seen,
+            status: seen.object.status.clone().unwrap_or_default(),
+            actions,
+            events: Vec::new(),
+            requeue: None,
+            verdict: None,
+        }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.seen.object.metadata.deletion_timestamp.is_some()
+    }
+
+    fn is_replaced(&self, node: &NodeFacts) -> bool {
+        self.status
+            .node_uid
+            .as_ref()
+            .is_some_and(|uid| *uid != node.uid)
+    }
+
+    /// Another node under the same name: nothing that is known holds for it.
+    fn start_afresh(&mut self, node: &NodeFacts) {
+        self.unlabel(node);
+        self.delete_canaries(|_| true);
+        let job = self
+            .status
+            .transaction
+            .as_ref()
+            .map(|transaction| transaction.job.clone());
+        self.actions.extend(job.map(Action::DeleteJob));
+        if self.is_deleted() {
+            self.actions.push(Action::Release);
+            return;
+        }
+        // The number goes on counting, so that no old Job is taken for a new one.
+        self.status = NodeShimStatus {
+            node_uid: Some(node.uid.clone()),
+            transaction: self.status.transaction.take(),
+            ..NodeShimStatus::default()
+        };
+        self.say("NodeReplaced", "another node has taken this name");
+    }
+
+    /// Sets why the object stands where it stands.
+    fn say(&mut self, reason: &str, message: impl Into<String>) {
+        self.verdict = Some((reason.to_owned(), message.into()));
+    }
+
+    fn event(&mut self, reason: Reason, note: impl Into<String>) {
+        self.events.push(Event::new(reason, note));
+    }
+
+    fn poll(&mut self, after: Duration) {
+        self.requeue = Some(self.requeue.map_or(after, |earlier| earlier.min(after)));
+    }
+
+    fn now(&self) -> Time {
+        Time(self.seen.now)
+    }
+
+    fn in_future(&self, after: Duration) -> Time {
+        let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::from_hours(1));
+        Time(self.seen.now.saturating_add(after).unwrap_or(self.seen.now))
+    }
+
+    /// Takes the proven labels off, where they are.
+    fn unlabel(&mut self, node: &NodeFacts) {
+        let proven = node.proven_labels(&self.seen.object.spec.shim);
+        if proven.iter().any(|(key, _)| node.labels.contains_key(key)) {
+            self.actions.push(Action::Label(false));
+        }
+    }
+
+    /// Puts the proven labels on, where they are not.
+    fn label(&mut self, node: &NodeFacts) {
+        let proven = node.proven_labels(&self.seen.object.spec.shim);
+        if proven
+            .iter()
+            .any(|(key, value)| node.labels.get(key) != Some(value))
+        {
+            self.actions.push(Action::Label(true));
+        }
+    }
+
+    fn delete_canaries(&mut self, which: impl Fn(&Canary) -> bool) {
+        let names = self.seen.canaries.iter().filter(|canary| which(canary));
+        self.actions
+            .extend(names.map(|canary| Action::DeleteCanary(canary.name.clone())));
+    }
+
+    /// Writes down a new transaction. Its Job is made by the next reconcile, which finds it missing.
+    fn begin(&mut self, operation: Operation, phase: Phase) {
+        let number = self
+            .status
+            .transaction
+            .as_ref()
+            .map_or(1, |last| last.number.saturating_add(1));
+        let uid = self.seen.object.uid().unwrap_or_default();
+        let node = self.status.node_uid.clone().unwrap_or_default();
+        let hash = names::hash(
+            &[
+                &uid,
+                &node,
+                operation.as_str(),
+                &self.seen.goal.hash,
+                &number.to_string(),
+            ],
+            12,
+        );
+        self.status.transaction = Some(Transaction {
+            number,
+            operation,
+            job: format!("slipway-{operation}-{hash}"),
+            goal: self.seen.goal.hash.clone(),
+            start_time: self.now(),
+            verify_time: None,
+        });
+        self.status.phase = phase;
+        self.status.next_retry_time = None;
+    }
+
+    /// The canary pods the current transaction wants: name and handler.
+    fn wanted_canaries(&self) -> Vec<(String, String)> {
+        let Some(transaction) = &self.status.transaction else {
+            return Vec::new();
+        };
+        let handlers = &self.seen.goal.handlers;
+        handlers
+            .iter()
+            .map(|handler| {
+                let name = format!(
+                    "slipway-canary-{}",
+                    names::hash(&[&transaction.job, handler], 12)
+                );
+                (name, handler.clone())
+            })
+            .collect()
+    }
+
+    fn finish(mut self) -> Plan {
+        let (reason, message) = self.verdict.take().unwrap_or_else(|| {
+            let kept = conditions::verdict_of(&self.status);
+            kept.unwrap_or_else(|| ("Pending".to_owned(), String::new()))
+        });
+        let conflicts = &self.seen.conflicts;
+        self.status.conditions = conditions::of(
+            &self.status,
+            &self.seen.object,
+            (&*reason, &*message),
+            conflicts,
+            &self.now(),
+        );
+        self.status.observed_generation = self.seen.object.metadata.generation;
+        Plan {
+            actions: self.actions,
+            status: self.status,
+            events: self.events,
+            requeue: self.requeue,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;

@@ -1,0 +1,103 @@
+//! Whether what a canary showed still holds.
+
+use slipway_crds::node_shim::Proof;
+
+use crate::node_controller::observed::Goal;
+use crate::node_facts::NodeFacts;
+
+/// Why a proof no longer holds, or nothing. A reboot may have brought back an old configuration and
+/// another containerd may read it differently (EKS AL2023 writes it anew at each boot), so either
+/// means: not proven. Another image or fewer handlers mean nothing until the installer has run.
+pub(super) fn lost(proof: &Proof, node: &NodeFacts, goal: &Goal) -> Option<String> {
+    if proof.boot_id != node.boot_id {
+        return Some("the node was rebooted".to_owned());
+    }
+    if let Some(version) = node.known_runtime_version()
+        && version != proof.runtime_version
+    {
+        return Some(format!(
+            "the container runtime changed from {} to {version}",
+            proof.runtime_version
+        ));
+    }
+    let new: Vec<_> = goal
+        .handlers
+        .iter()
+        .filter(|handler| !proof.handlers.contains(handler))
+        .map(String::as_str)
+        .collect();
+    if !new.is_empty() {
+        return Some(format!(
+            "no Wasm pod has run through {} yet",
+            new.join(", ")
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn node(boot: &str, runtime: &str) -> NodeFacts {
+        NodeFacts {
+            name: "n".into(),
+            uid: "u".into(),
+            boot_id: boot.into(),
+            runtime_version: runtime.into(),
+            ready: true,
+            control_plane: false,
+            unsupported: None,
+            wanted: true,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_until_its_circumstances_change() {
+        let proof = Proof {
+            time: Time(Timestamp::UNIX_EPOCH),
+            goal: "g".into(),
+            boot_id: "b".into(),
+            runtime_version: "containerd://2.4.2".into(),
+            handlers: vec!["wasmtime".into(), "spin".into()],
+        };
+        let goal = |handlers: &[&str]| Goal {
+            hash: "other".into(),
+            shim: "slipway".into(),
+            image: "i".into(),
+            handlers: handlers.iter().map(|h| (*h).to_owned()).collect(),
+        };
+        for (boot, runtime, handlers, says) in [
+            ("b", "containerd://2.4.2", &["wasmtime"][..], None),
+            ("b", "containerd://Unknown", &["wasmtime"], None),
+            ("c", "containerd://2.4.2", &["wasmtime"], Some("rebooted")),
+            (
+                "b",
+                "containerd://2.4.3",
+                &["wasmtime"],
+                Some("from containerd://2.4.2 to containerd://2.4.3"),
+            ),
+            (
+                "b",
+                "containerd://2.4.2",
+                &["wasmtime", "wws"],
+                Some("through wws"),
+            ),
+        ] {
+            let found = lost(&proof, &node(boot, runtime), &goal(handlers));
+            match says {
+                None => assert_eq!(found, None),
+                Some(says) => assert!(
+                    found.as_deref().is_some_and(|found| found.contains(says)),
+                    "{found:?}"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,703 @@
+//! A node's life, one observation at a time.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, find};
+use slipway_crds::{NodeShim, NodeShimSpec};
+
+use super::*;
+use crate::node_controller::observed::{CanaryState, Goal, JobState};
+use crate::report::Report;
+
+const NOW: i64 = 1_000_000;
+
+/// A node that is wanted, ready and has its turn; nothing done yet.
+fn fresh() -> Observed {
+    Observed {
+        now: Timestamp::from_second(NOW).unwrap(),
+        object: NodeShim {
+            metadata: ObjectMeta {
+                name: Some("n.slipway".into()),
+                uid: Some("object-uid".into()),
+                generation: Some(1),
+                finalizers: Some(vec![labels::FINALIZER.into()]),
+                ..ObjectMeta::default()
+            },
+            spec: NodeShimSpec {
+                node_name: "n".into(),
+                shim: "slipway".into(),
+            },
+            status: None,
+        },
+        node: Some(NodeFacts {
+            name: "n".into(),
+            uid: "node-uid".into(),
+            boot_id: "boot".into(),
+            runtime_version: "containerd://2.4.2".into(),
+            ready: true,
+            control_plane: false,
+            unsupported: None,
+            wanted: true,
+            labels: BTreeMap::new(),
+        }),
+        job: JobState::Missing,
+        canaries: Vec::new(),
+        users: Vec::new(),
+        turn: true,
+        goal: Goal {
+            hash: "goal".into(),
+            shim: "slipway".into(),
+            image: "image:1".into(),
+            handlers: vec!["wasmtime".into()],
+        },
+        conflicts: Vec::new(),
+    }
+}
+
+impl Observed {
+    /// Plans, and takes the plan's status in as the API server would.
+    fn step(&mut self) -> Plan {
+        let next = plan(self);
+        self.object.status = Some(next.status.clone());
+        for action in &next.actions {
+            if let (Action::Label(on), Some(node)) = (action, &mut self.node) {
+                let proven = node.proven_labels("slipway");
+                for (key, value) in proven {
+                    if *on {
+                        node.labels.insert(key, value);
+                    } else {
+                        node.labels.remove(&key);
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn node_mut(&mut self) -> &mut NodeFacts {
+        self.node.as_mut().unwrap()
+    }
+
+    fn later(&mut self, seconds: i64) {
+        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
+    }
+
+    fn delete(&mut self) {
+        self.object.metadata.deletion_timestamp = Some(Time(self.now));
+    }
+
+    fn reports(&mut self, operation: &str, outcome: &str, reason: &str) {
+        let operation_is = if operation == "install" {
+            Operation::Install
+        } else {
+            Operation::Uninstall
+        };
+        let code = i32::from(!matches!(outcome, "done" | "unchanged"));
+        let text = format!(
+            r#"{{"version":1,"operation":"{operation}","outcome":"{outcome}","reason":"{reason}","message":"said {reason}",
+            "containerd":{{"version":"2.4.2","config":"/etc/containerd/conf.d/99-slipway.toml","method":"dropIn"}},
+            "shim":{{"digest":"d","path":"/opt/slipway/d/containerd-shim-slipway-v1"}},"handlers":["wasmtime"],"restarted":true}}"#
+        );
+        self.job = JobState::Reported(Box::new(Report::parse(&text, operation_is, code).unwrap()));
+    }
+
+    /// Every wanted canary is in this state.
+    fn canaries_are(&mut self, state: &CanaryState) {
+        self.canaries = Draft::new(self)
+            .wanted_canaries()
+            .into_iter()
+            .map(|(name, _)| Canary {
+                name,
+                state: state.clone(),
+            })
+            .collect();
+    }
+}
+
+/// Runs `fresh` up to its installer Job.
+fn installing() -> Observed {
+    let mut seen = fresh();
+    seen.step();
+    assert_eq!(phase(&seen), Phase::Installing);
+    seen
+}
+
+fn verifying() -> Observed {
+    installing().with(|seen| {
+        seen.reports("install", "done", "Installed");
+        seen.step();
+        seen.job = JobState::Missing;
+        assert_eq!(phase(seen), Phase::Verifying);
+    })
+}
+
+fn ready() -> Observed {
+    verifying().with(|seen| {
+        seen.canaries_are(&CanaryState::Succeeded);
+        seen.step();
+        assert_eq!(phase(seen), Phase::Ready);
+        seen.canaries.clear();
+    })
+}
+
+fn removing() -> Observed {
+    ready().with(|seen| {
+        seen.node_mut().wanted = false;
+        seen.delete();
+        seen.step();
+        assert_eq!(phase(seen), Phase::Removing);
+    })
+}
+
+fn phase(seen: &Observed) -> Phase {
+    seen.object.status.as_ref().unwrap().phase
+}
+
+fn reasons(plan: &Plan) -> Vec<Reason> {
+    plan.events.iter().map(|event| event.reason).collect()
+}
+
+fn condition<'a>(plan: &'a Plan, type_: &str) -> (&'a str, &'a str) {
+    let found = find(&plan.status.conditions, type_).unwrap();
+    (&found.status, &found.reason)
+}
+
+#[test]
+fn the_transaction_is_written_down_before_its_job_is_made() {
+    let mut seen = fresh();
+    let begin = seen.step();
+    assert_eq!(begin.actions, []);
+    let transaction = begin.status.transaction.unwrap();
+    assert!(transaction.job.starts_with("slipway-install-") && transaction.job.len() <= 63);
+    let make = seen.step();
+    assert_eq!(make.actions, [Action::CreateJob(transaction)]);
+}
+
+#[test]
+fn labels_come_after_the_canary_and_not_before() {
+    let mut seen = fresh();
+    let mut labelled_at = Vec::new();
+    for round in 0..8 {
+        let next = seen.step();
+        if next.actions.contains(&Action::Label(true)) {
+            labelled_at.push((round, next.status.phase));
+        }
+        match next.status.phase {
+            Phase::Installing => seen.reports("install", "done", "Installed"),
+            Phase::Verifying => seen.canaries_are(&CanaryState::Succeeded),
+            _ => {}
+        }
+    }
+    assert_eq!(labelled_at, [(2, Phase::Ready)]);
+}
+
+#[test]
+fn ready_says_so_in_conditions_status_and_events() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Succeeded);
+    let next = seen.step();
+    assert_eq!(condition(&next, READY), ("True", "Verified"));
+    assert_eq!(condition(&next, PROGRESSING).0, "False");
+    assert_eq!(condition(&next, DEGRADED).0, "False");
+    assert_eq!(reasons(&next), [Reason::WasmReady]);
+    let installed = next.status.installed.unwrap();
+    assert_eq!(installed.containerd_version.as_deref(), Some("2.4.2"));
+    assert_eq!(installed.method.as_deref(), Some("dropIn"));
+    assert_eq!(next.status.last_report.unwrap().outcome, "done");
+}
+
+#[test]
+fn a_ready_node_rests() {
+    let mut seen = ready();
+    seen.step();
+    let next = seen.step();
+    assert_eq!(next.actions, []);
+    assert_eq!(next.events, []);
+    assert_eq!(Some(next.status), seen.object.status);
+}
+
+#[test]
+fn labels_taken_off_by_hand_come_back() {
+    let mut seen = ready();
+    seen.node_mut().labels.clear();
+    assert_eq!(seen.step().actions, [Action::Label(true)]);
+}
+
+#[test]
+fn labels_of_an_older_provisioner_go_until_proven() {
+    let mut seen = fresh();
+    seen.node_mut()
+        .labels
+        .insert(labels::PROVISIONED.into(), "n".into());
+    assert_eq!(seen.step().actions, [Action::Label(false)]);
+}
+
+#[test]
+fn what_holds_a_node_back_is_said() {
+    for (change, reason) in [
+        (
+            (|seen| seen.turn = false) as fn(&mut Observed),
+            "WaitingForTurn",
+        ),
+        (|seen| seen.node_mut().ready = false, "NodeNotReady"),
+    ] {
+        let mut seen = fresh().with(change);
+        let next = seen.step();
+        assert_eq!(next.status.phase, Phase::Pending);
+        assert_eq!(condition(&next, READY), ("False", reason));
+        assert!(next.status.transaction.is_none());
+        assert!(next.requeue.is_some());
+    }
+}
+
+#[test]
+fn objects_that_cannot_be_served_say_why_and_rest() {
+    let wrong_shim = |seen: &mut Observed| {
+        seen.object.spec.shim = "other".into();
+        seen.object.metadata.name = Some("n.other".into());
+    };
+    for (change, reason) in [
+        (wrong_shim as fn(&mut Observed), "UnknownShim"),
+        (
+            |seen| seen.object.metadata.name = Some("odd".into()),
+            "WrongName",
+        ),
+        (
+            |seen| seen.node_mut().unsupported = Some("architecture s390x".into()),
+            "UnsupportedNode",
+        ),
+    ] {
+        let mut seen = fresh().with(change);
+        let next = seen.step();
+        assert_eq!(next.status.phase, Phase::Failed);
+        assert_eq!(condition(&next, READY), ("False", reason));
+        assert_eq!((next.actions, next.requeue), (vec![], None));
+        assert_eq!(seen.step().events, [], "said once");
+    }
+}
+
+#[test]
+fn every_bad_end_of_an_install_is_told_and_tried_again_later() {
+    for (outcome, event, least_wait) in [
+        ("refused", Reason::InstallRefused, 300),
+        ("rolledBack", Reason::InstallRolledBack, 10),
+        ("failed", Reason::InstallFailed, 10),
+    ] {
+        let mut seen = installing();
+        seen.reports("install", outcome, "ConfigInvalid");
+        let next = seen.step();
+        assert_eq!(next.status.phase, Phase::Failed);
+        assert_eq!(reasons(&next), [event]);
+        assert!(next.events[0].note.contains("said ConfigInvalid"));
+        assert_eq!(condition(&next, READY), ("False", "ConfigInvalid"));
+        assert_eq!(condition(&next, DEGRADED), ("True", "ConfigInvalid"));
+        assert_eq!(next.status.failures, 1);
+        // Only these two leave the node as it was.
+        assert_eq!(next.status.touched, outcome == "failed", "{outcome}");
+        let wait = next.status.next_retry_time.unwrap().0.as_second() - NOW;
+        assert!(wait >= least_wait, "{outcome}: {wait}");
+
+        seen.later(wait - 1);
+        assert_eq!(
+            seen.step().status.phase,
+            Phase::Failed,
+            "not before its time"
+        );
+        seen.later(1);
+        let again = seen.step();
+        assert_eq!(again.status.phase, Phase::Installing);
+        let transaction = again.status.transaction.unwrap();
+        assert_eq!(transaction.number, 2);
+    }
+}
+
+#[test]
+fn a_silent_job_is_a_failure_that_may_have_changed_the_node() {
+    let mut seen = installing();
+    seen.job = JobState::Silent {
+        message: "the installer ended without a report: exit code 137 (OOMKilled)".into(),
+    };
+    let next = seen.step();
+    assert_eq!(condition(&next, READY), ("False", "NoReport"));
+    assert_eq!(reasons(&next), [Reason::InstallFailed]);
+    assert!(next.status.touched);
+    assert!(next.status.last_error.unwrap().contains("OOMKilled"));
+}
+
+#[test]
+fn a_vanished_job_is_made_again_under_its_name() {
+    let mut seen = installing();
+    let first = seen.step().actions;
+    seen.job = JobState::Running { hint: None };
+    assert_eq!(seen.step().actions, []);
+    seen.job = JobState::Missing;
+    assert_eq!(seen.step().actions, first);
+}
+
+#[test]
+fn settings_that_change_before_the_job_is_made_begin_anew() {
+    let mut seen = installing();
+    let before = seen.object.status.clone().unwrap().transaction.unwrap();
+    seen.goal.hash = "other".into();
+    let next = seen.step();
+    let after = next.status.transaction.unwrap();
+    assert_ne!(before.job, after.job);
+    assert_eq!(after.goal, "other");
+}
+
+#[test]
+fn what_holds_a_job_up_is_in_the_condition() {
+    let mut seen = installing();
+    seen.job = JobState::Running {
+        hint: Some("ImagePullBackOff: no such image".into()),
+    };
+    let next = seen.step();
+    let message = &find(&next.status.conditions, READY).unwrap().message;
+    assert!(message.contains("ImagePullBackOff"), "{message}");
+}
+
+#[test]
+fn a_job_the_api_server_refuses_fails_the_transaction() {
+    let seen = installing();
+    let next = rejected(&seen, "exceeded quota");
+    assert_eq!(next.status.phase, Phase::Failed);
+    assert_eq!(condition(&next, READY), ("False", "JobRejected"));
+    assert!(next.status.next_retry_time.is_some());
+}
+
+#[test]
+fn one_canary_a_handler_and_all_must_run() {
+    let mut seen = fresh().with(|seen| seen.goal.handlers = vec!["wasmtime".into(), "spin".into()]);
+    seen.step();
+    seen.reports("install", "unchanged", "Unchanged");
+    seen.step();
+    let made: Vec<_> = seen
+        .step()
+        .actions
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::CreateCanary { name, handler } => Some((name, handler)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made.len(), 2);
+    seen.canaries = vec![Canary {
+        name: made[0].0.clone(),
+        state: CanaryState::Succeeded,
+    }];
+    let half = seen.step();
+    assert_eq!(half.status.phase, Phase::Verifying);
+    assert_eq!(half.actions.len(), 1, "the other one is made again");
+    seen.canaries_are(&CanaryState::Succeeded);
+    assert_eq!(seen.step().status.phase, Phase::Ready);
+}
+
+#[test]
+fn a_failed_canary_fails_the_node_and_stays_to_be_looked_at() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Failed {
+        message: "exit code 126: no".into(),
+    });
+    let next = seen.step();
+    assert_eq!(condition(&next, READY), ("False", "CanaryFailed"));
+    assert_eq!(reasons(&next), [Reason::CanaryFailed]);
+    assert_eq!(next.actions, []);
+    seen.later(60);
+    let again = seen.step();
+    assert_eq!(again.status.phase, Phase::Installing);
+    assert!(matches!(again.actions[..], [Action::DeleteCanary(_)]));
+}
+
+#[test]
+fn a_canary_that_never_ends_fails_in_time() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Running { hint: None });
+    seen.later(100);
+    assert_eq!(seen.step().status.phase, Phase::Verifying);
+    seen.later(100);
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Failed);
+    assert!(matches!(next.actions[..], [Action::DeleteCanary(_)]));
+}
+
+#[test]
+fn no_proof_while_the_kubelet_cannot_name_its_runtime() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Succeeded);
+    seen.node_mut().runtime_version = "containerd://Unknown".into();
+    assert_eq!(seen.step().status.phase, Phase::Verifying);
+    seen.node_mut().runtime_version = "containerd://2.4.2".into();
+    assert_eq!(seen.step().status.phase, Phase::Ready);
+}
+
+#[test]
+fn a_reboot_or_another_containerd_takes_the_labels_until_proven_again() {
+    for change in [
+        (|seen| seen.node_mut().boot_id = "other".into()) as fn(&mut Observed),
+        |seen| seen.node_mut().runtime_version = "containerd://2.4.3".into(),
+    ] {
+        let mut seen = ready().with(change);
+        let next = seen.step();
+        assert!(
+            next.actions.contains(&Action::Label(false)),
+            "{:?}",
+            next.actions
+        );
+        assert_eq!(next.status.proof, None);
+        assert_eq!(next.status.phase, Phase::Installing);
+        assert!(reasons(&next).contains(&Reason::ProofLost));
+    }
+}
+
+#[test]
+fn a_node_that_is_only_not_ready_keeps_its_labels() {
+    let mut seen = ready();
+    seen.node_mut().ready = false;
+    let next = seen.step();
+    assert_eq!(next.actions, []);
+    assert_eq!(next.status.phase, Phase::Ready);
+}
+
+#[test]
+fn an_upgrade_keeps_the_labels_unless_it_goes_wrong() {
+    let mut seen = ready();
+    seen.goal.hash = "new".into();
+    seen.goal.image = "image:2".into();
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Installing);
+    assert_eq!(next.actions, []);
+    assert_eq!(condition(&next, READY), ("True", "Verified"));
+    assert_eq!(condition(&next, PROGRESSING), ("True", "Installing"));
+
+    // Rolled back: the node is as it was proven.
+    let mut rolled_back = seen.clone();
+    rolled_back.reports("install", "rolledBack", "ContainerdUnhealthy");
+    let next = rolled_back.step();
+    assert_eq!(next.actions, []);
+    assert_eq!(condition(&next, READY).0, "True");
+    assert_eq!(condition(&next, DEGRADED).0, "True");
+
+    // Failed: nobody knows.
+    seen.reports("install", "failed", "RollbackFailed");
+    let next = seen.step();
+    assert_eq!(next.actions, [Action::Label(false)]);
+    assert_eq!(condition(&next, READY).0, "False");
+}
+
+#[test]
+fn a_new_handler_is_not_proven_by_the_old_ones() {
+    let mut seen = ready();
+    seen.goal.hash = "new".into();
+    seen.goal.handlers.push("spin".into());
+    assert!(seen.step().actions.contains(&Action::Label(false)));
+}
+
+#[test]
+fn a_new_goal_ends_the_wait_after_a_refusal() {
+    let mut seen = installing();
+    seen.reports("install", "refused", "ConfigInvalid");
+    seen.step();
+    seen.goal.hash = "new".into();
+    assert_eq!(seen.step().status.phase, Phase::Installing);
+}
+
+#[test]
+fn another_node_of_the_same_name_starts_afresh() {
+    let mut seen = ready();
+    let old = seen.object.status.clone().unwrap().transaction.unwrap();
+    seen.node_mut().uid = "other-uid".into();
+    let next = seen.step();
+    assert_eq!(
+        next.actions,
+        [Action::Label(false), Action::DeleteJob(old.job.clone())]
+    );
+    assert_eq!(next.status.phase, Phase::Pending);
+    assert_eq!((next.status.proof, next.status.touched), (None, false));
+    let again = seen.step().status.transaction.unwrap();
+    assert_ne!(again.job, old.job);
+}
+
+#[test]
+fn a_node_that_is_gone_takes_its_object_along() {
+    let mut seen = installing().with(|seen| seen.node = None);
+    let next = seen.step();
+    assert_eq!(next.actions, [Action::Delete, Action::Release]);
+    assert!(next.ends_object());
+    seen.delete();
+    assert_eq!(seen.step().actions, [Action::Release]);
+}
+
+#[test]
+fn unwanted_means_unlabelled_at_once_then_deleted() {
+    let mut seen = ready();
+    seen.node_mut().wanted = false;
+    assert_eq!(seen.step().actions, [Action::Label(false), Action::Delete]);
+}
+
+#[test]
+fn removal_waits_for_pods_and_names_them() {
+    let mut seen = ready();
+    seen.node_mut().wanted = false;
+    seen.delete();
+    seen.users = (0..7).map(|n| format!("shop/web-{n}")).collect();
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Draining);
+    assert!(next.actions.contains(&Action::Label(false)));
+    assert_eq!(reasons(&next), [Reason::PodsRunning]);
+    assert!(
+        next.events[0].note.contains("shop/web-4 and 2 more"),
+        "{:?}",
+        next.events
+    );
+    assert_eq!(condition(&next, READY), ("False", "PodsRunning"));
+    assert_eq!(seen.step().events, [], "told once");
+    seen.users.clear();
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Removing);
+    assert_eq!(
+        next.status.transaction.unwrap().operation,
+        Operation::Uninstall
+    );
+}
+
+#[test]
+fn removal_waits_for_its_turn_and_for_the_node() {
+    for (change, reason) in [
+        (
+            (|seen| seen.turn = false) as fn(&mut Observed),
+            "WaitingForTurn",
+        ),
+        (|seen| seen.node_mut().ready = false, "NodeNotReady"),
+    ] {
+        let mut seen = ready().with(change);
+        seen.node_mut().wanted = false;
+        seen.delete();
+        let next = seen.step();
+        assert_eq!(next.status.phase, Phase::Draining);
+        assert_eq!(condition(&next, PROGRESSING), ("True", reason));
+    }
+}
+
+#[test]
+fn the_object_goes_when_the_node_is_clean_and_not_before() {
+    let mut seen = removing();
+    assert!(matches!(seen.step().actions[..], [Action::CreateJob(_)]));
+    seen.job = JobState::Running { hint: None };
+    assert_eq!(seen.step().actions, []);
+    seen.reports("uninstall", "done", "Removed");
+    let next = seen.step();
+    assert_eq!(next.actions, [Action::Release]);
+    assert_eq!(reasons(&next), [Reason::Removed]);
+}
+
+#[test]
+fn a_failed_uninstall_holds_the_object_and_is_tried_again() {
+    for (outcome, wait) in [("failed", 12), ("rolledBack", 12), ("refused", 360)] {
+        let mut seen = removing();
+        seen.reports("uninstall", outcome, "Trouble");
+        let next = seen.step();
+        assert_eq!(next.status.phase, Phase::Failed);
+        assert_eq!(reasons(&next), [Reason::UninstallFailed]);
+        assert!(!next.ends_object());
+        seen.job = JobState::Missing;
+        assert_eq!(seen.step().status.phase, Phase::Failed, "waits");
+        seen.later(wait);
+        let again = seen.step();
+        assert_eq!(again.status.phase, Phase::Removing);
+        assert_eq!(
+            again.status.transaction.unwrap().operation,
+            Operation::Uninstall
+        );
+    }
+}
+
+#[test]
+fn an_uninstaller_that_finds_pods_waits_for_them_soon() {
+    let mut seen = removing();
+    seen.reports("uninstall", "refused", "PodsRunning");
+    let next = seen.step();
+    assert_eq!(next.status.failures, 0);
+    assert_eq!(reasons(&next), [Reason::PodsRunning]);
+    seen.later(16);
+    assert_eq!(seen.step().status.phase, Phase::Removing);
+}
+
+#[test]
+fn nothing_to_undo_means_no_uninstaller() {
+    let never_began = fresh().with(|seen| seen.turn = false);
+    let refused = installing().with(|seen| seen.reports("install", "refused", "ConfigInvalid"));
+    for mut seen in [never_began, refused] {
+        seen.step();
+        seen.node_mut().wanted = false;
+        seen.delete();
+        assert_eq!(seen.step().actions, [Action::Release]);
+    }
+}
+
+#[test]
+fn an_installer_is_never_stopped_half_way() {
+    let mut seen = installing();
+    seen.node_mut().wanted = false;
+    seen.delete();
+    seen.job = JobState::Running { hint: None };
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Installing);
+    assert_eq!(condition(&next, PROGRESSING).1, "WaitingForInstaller");
+    seen.reports("install", "done", "Installed");
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Removing);
+    assert!(next.status.touched);
+}
+
+#[test]
+fn an_install_that_fails_during_removal_is_undone_without_a_wait() {
+    let mut seen = installing();
+    seen.node_mut().wanted = false;
+    seen.delete();
+    seen.reports("install", "failed", "Trouble");
+    assert_eq!(seen.step().status.phase, Phase::Removing);
+}
+
+#[test]
+fn wanted_again_before_anything_was_removed_lets_the_object_go() {
+    let mut seen = ready();
+    seen.delete();
+    seen.users = vec!["shop/web".into()];
+    let next = seen.step();
+    assert_eq!(next.actions, [Action::Label(false), Action::Release]);
+    assert_eq!(reasons(&next), [Reason::RemovalCancelled]);
+}
+
+#[test]
+fn wanted_again_during_the_uninstall_lets_it_end_first() {
+    let mut seen = removing();
+    seen.node_mut().wanted = true;
+    seen.job = JobState::Running { hint: None };
+    assert_eq!(seen.step().actions, []);
+    seen.reports("uninstall", "done", "Removed");
+    assert_eq!(seen.step().actions, [Action::Release]);
+}
+
+#[test]
+fn an_object_without_our_finalizer_is_held_first() {
+    let mut seen = fresh().with(|seen| seen.object.metadata.finalizers = None);
+    assert_eq!(seen.step().actions, [Action::Hold]);
+}
+
+#[test]
+fn a_conflicting_runtime_class_degrades_but_does_not_unready() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Succeeded);
+    seen.conflicts = vec!["RuntimeClass wasmtime has handler x".into()];
+    let next = seen.step();
+    assert_eq!(condition(&next, READY).0, "True");
+    assert_eq!(condition(&next, DEGRADED), ("True", "RuntimeClassConflict"));
+    assert!(reasons(&next).contains(&Reason::RuntimeClassConflict));
+}
