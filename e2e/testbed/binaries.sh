@@ -24,7 +24,7 @@ build() {
 compile() {
     local module=$1 out=$2 ldflags=$3
     shift 3
-    cd "$TESTBED/go/$module"
+    cd "$TESTBED/go/$module" || return
     CGO_ENABLED=0 GOFLAGS='' GOTOOLCHAIN=auto \
         nice go build -mod=readonly -trimpath -buildvcs=false -p "$(nproc)" -ldflags "$ldflags" -o "$out" "$@"
 }

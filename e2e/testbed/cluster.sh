@@ -36,7 +36,7 @@ choose_source() {
 
 # config: kind-config.yaml with extra workers, and with the node image that fits each node's role and label.
 config() {
-    local role= line version
+    local role='' line version
     {
         cat "$ROOT/kind-config.yaml"
         for version in ${EXTRA[@]+"${EXTRA[@]}"}; do
@@ -67,11 +67,18 @@ dns_ready() {
     kubectl -n kube-system rollout status deployment/coredns --timeout=1s >/dev/null 2>&1
 }
 
+# identity CONFIG: what the cluster is made from, and the run of its node containers: Docker starts them again after a
+# reboot, but such a node has lost its routes and every pod's sandbox.
+identity() {
+    cat "$1"
+    cluster_nodes | xargs -r docker inspect -f '# {{.Name}} {{.State.StartedAt}}'
+}
+
 # fits CONFIG: whether the cluster is made from CONFIG and all its nodes run and answer.
 fits() {
     local node
-    [ "$(cat "$CACHE/cluster-config.yaml" 2>/dev/null)" = "$(cat "$1")" ] || return 1
     [ -n "$(cluster_nodes)" ] || return 1
+    [ "$(cat "$CACHE/cluster-$CLUSTER.yaml" 2>/dev/null)" = "$(identity "$1")" ] || return 1
     for node in $(cluster_nodes); do
         running "$node" || return 1
     done
@@ -80,7 +87,7 @@ fits() {
 }
 
 remove() {
-    rm -f "$CACHE/cluster-config.yaml"
+    rm -f "$CACHE/cluster-$CLUSTER.yaml"
     kind delete cluster -q --name "$CLUSTER" --kubeconfig "$KUBECONFIG"
 }
 
@@ -89,12 +96,12 @@ create() {
 }
 
 up() {
-    local wanted=$CACHE/cluster-config.yaml.wanted
+    local wanted=$CACHE/cluster-$CLUSTER.yaml.wanted
     "$TESTBED/docker.sh" up
     choose_source
     "$TESTBED/binaries.sh" kind helm kubernetes
     "$TESTBED/node-images.sh" 1.7 2.4 ${EXTRA[@]+"${EXTRA[@]}"}
-    exclusively cluster
+    exclusively "cluster-$CLUSTER"
     config >"$wanted"
     if fits "$wanted"; then
         say "the cluster $CLUSTER is up: $(cluster_nodes | tr '\n' ' ')"
@@ -107,16 +114,16 @@ up() {
     step "laying the pod network" cluster-network "$TESTBED/network.sh"
     step "waiting until all nodes are ready" cluster-nodes until_true 180 nodes_ready
     step "waiting for the cluster's DNS" cluster-dns kubectl -n kube-system rollout status deployment/coredns --timeout=180s
-    mv "$wanted" "$CACHE/cluster-config.yaml"
+    identity "$wanted" >"$CACHE/cluster-$CLUSTER.yaml"
 }
 
 down() {
     docker info >/dev/null 2>&1 || return 0
-    exclusively cluster
+    exclusively "cluster-$CLUSTER"
     if [ -n "$(cluster_nodes)" ]; then
         step "removing the cluster $CLUSTER" cluster-remove remove
     fi
-    rm -f "$KUBECONFIG" "$CACHE/cluster-config.yaml"
+    rm -f "$KUBECONFIG" "$CACHE/cluster-$CLUSTER.yaml"
 }
 
 case ${1:-} in

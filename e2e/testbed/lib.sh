@@ -8,11 +8,12 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/slipway
 LOGS=$CACHE/logs
 CLUSTER=${SLIPWAY_CLUSTER:-slipway}
 export ROOT TESTBED CACHE LOGS CLUSTER
-export KUBECONFIG=$CACHE/kubeconfig
+KUBECONFIG=$CACHE/kubeconfig$([ "$CLUSTER" = slipway ] || echo "-$CLUSTER")
+export KUBECONFIG
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
 export SLIPWAY_STARTED=${SLIPWAY_STARTED:-$(date +%s)}
 mkdir -p "$LOGS" "$CACHE/bin"
-export PATH=$CACHE/bin:$CACHE/venv/bin:$PATH:/usr/sbin:/sbin
+export PATH=$CACHE/bin:$CACHE/venv/bin:$PATH:$HOME/.cargo/bin:/usr/local/go/bin:/usr/sbin:/sbin
 # shellcheck source=versions.env
 . "$TESTBED/versions.env"
 
@@ -124,7 +125,8 @@ exclusively() {
     }
 }
 
-# module_bin MODULE: where binaries.sh puts the programs of a Go module; the name changes with what they are built from.
-module_bin() {
-    printf '%s/testbed/bin-%s-%s' "$CACHE" "$1" "$(fingerprint "$TESTBED/go/$1" "$TESTBED/binaries.sh" "$GO_TOOLCHAIN")"
-}
+# module_key MODULE: changes with what the programs of a Go module are built from.
+module_key() { fingerprint "$1" "$TESTBED/go/$1" "$TESTBED/binaries.sh" "$GO_TOOLCHAIN"; }
+
+# module_bin MODULE: where binaries.sh puts them.
+module_bin() { printf '%s/testbed/bin-%s-%s' "$CACHE" "$1" "$(module_key "$1")"; }

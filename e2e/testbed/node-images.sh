@@ -6,11 +6,11 @@
 # What the nodes are made from: `public` is kind's own image, `built` comes from packages.
 SOURCE=$(cat "$CACHE/testbed/node-source" 2>/dev/null || echo built)
 if [ "$SOURCE" = public ]; then
-    KEY=$(fingerprint "$PUBLIC_NODE_IMAGE" "$TESTBED/public.Dockerfile" "$(module_bin containerd)" "$TESTBED/versions.env")
+    KEY=$(fingerprint "$PUBLIC_NODE_IMAGE" "$TESTBED/public.Dockerfile" "$(module_key containerd)" "$TESTBED/versions.env")
 else
     KEY=$(fingerprint "$TESTBED/node" "$TESTBED/node.Dockerfile" "$TESTBED/node-images.sh" \
         "$("$TESTBED/debian-root.sh" --name)" "$TESTBED/versions.env" \
-        "$(module_bin kubernetes)" "$(module_bin etcd)" "$(module_bin coredns)" "$(module_bin containerd)")
+        "$(module_key kubernetes)" "$(module_key etcd)" "$(module_key coredns)" "$(module_key containerd)")
 fi
 
 # name ROLE VERSION: the node image of a role (control-plane, worker) with a containerd.
@@ -51,7 +51,7 @@ kubernetes_images() {
     mkdir -p "$CONTEXT/programs" "$CONTEXT/images"
     ln -f "$(module_bin kubernetes)"/kube-* "$(module_bin coredns)/coredns" "$CONTEXT/programs/"
     ln -f "$(module_bin etcd)/server" "$CONTEXT/programs/etcd"
-    "$CACHE/venv/bin/python" -m ziglang cc -target x86_64-linux-musl -static -Os -s \
+    "$CACHE/venv/bin/python" -m ziglang cc -target "$(uname -m)-linux-musl" -static -Os -s \
         -o "$CONTEXT/programs/pause" "$TESTBED/node/pause.c"
     for image in $(kubeadm_images); do
         program=${image##*/}
@@ -93,7 +93,7 @@ entrypoint_of() {
 }
 
 common_context() {
-    rm -rf "$CONTEXT/bin"
+    rm -rf "${CONTEXT:?}/bin"
     mkdir -p "$CONTEXT/bin"
     ln -f "$(module_bin kubernetes)"/kube{adm,ctl,let} "$CONTEXT/bin/"
     cp "$TESTBED"/node/{entrypoint,kubelet-cgroups,kubelet.service,slipway-images.service} "$CONTEXT/"

@@ -1,0 +1,66 @@
+# Run by ./just, which installs what is missing first. Everything longer than a line is a script in e2e/testbed/.
+
+set no-exit-message := true
+
+testbed := justfile_directory() / "e2e/testbed"
+
+# lists the recipes
+default:
+    @"{{ just_executable() }}" --list --unsorted
+
+# shows a WebAssembly pod answering HTTP on a cluster of its own
+demo:
+    @"{{ testbed }}/demo.sh"
+
+# removes the demo, its cluster, and the Docker daemon if it was started here
+demo-down:
+    @"{{ testbed }}/cluster.sh" down
+    @"{{ testbed }}/docker.sh" down
+
+# runs every test: formatting, lints, units, chart, generated files, arm64 in emulation, the cluster
+test:
+    @"{{ testbed }}/test.sh"
+
+# formatting, lints and generated files
+lint:
+    @"{{ testbed }}/lint.sh"
+
+# all tests that need no cluster
+unit:
+    @"{{ testbed }}/unit.sh"
+
+# the cluster tests alone; arguments go to the test binary
+e2e *arguments: images
+    @"{{ testbed }}/e2e.sh" {{ arguments }}
+
+# the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
+soak: images
+    @"{{ testbed }}/soak.sh"
+
+# the node's programs and the operator, for x86_64
+build:
+    @"{{ testbed }}/build.sh" x86_64
+
+# the same for x86_64 and aarch64
+build-all:
+    @"{{ testbed }}/build.sh" x86_64 aarch64
+
+# makes the cluster if there is none, builds all images and loads what changed
+images: cluster
+    @"{{ testbed }}/images.sh"
+
+# makes the cluster if there is none that works (SLIPWAY_EXTRA_WORKERS="2.1 1.6" adds workers)
+cluster:
+    @"{{ testbed }}/cluster.sh" up
+
+# removes the cluster
+cluster-down:
+    @"{{ testbed }}/cluster.sh" down
+
+# writes the generated files anew
+generate:
+    @"{{ testbed }}/generate.sh" --write
+
+# removes the cluster, the daemon and everything cached
+clean: demo-down
+    @"{{ testbed }}/clean.sh"

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# build.sh ARCH[/PROGRAM]...: the programs that run on nodes and in the cluster, for x86_64 and aarch64: static, each
+# built by itself so that features do not unify, and built again only when what it is made from changes.
+# `build.sh --path ARCH PROGRAM` prints where one is.
+. "$(dirname "$0")/lib.sh"
+
+# PROGRAM PACKAGE PROFILE
+PROGRAMS='containerd-shim-slipway-v1 slipway-shim-pod node
+slipway-worker slipway-shim-worker node
+slipway-compile slipway-shim-compile node
+slipway-node-installer slipway-node-installer node
+slipway-operator slipway-operator release'
+
+# path ARCH PROGRAM PACKAGE PROFILE: the name changes with the workspace crates the package is made from.
+path() {
+    local -a crates
+    mapfile -t crates < <(cd "$ROOT" && cargo tree --locked -q -p "$3" -e normal,build --prefix none -f '{p}' \
+        --target "$1-unknown-linux-musl" | grep -o '(/[^)]*)' | tr -d '()' | LC_ALL=C sort -u)
+    [ ${#crates[@]} -gt 0 ] || die "cargo tree does not know the package $3"
+    printf '%s/dist/%s/%s-%s/%s' "$CACHE" "$1" "$2" "$(fingerprint "$3" "$4" "${crates[@]}" "$ROOT/Cargo.toml" \
+        "$ROOT/Cargo.lock" "$ROOT/.cargo" "$ROOT/tools" "$ROOT/rust-toolchain.toml")" "$2"
+}
+
+compile() {
+    cd "$ROOT"
+    cargo build --locked --profile "$3" -p "$2" --bin "$1" --target "$4-unknown-linux-musl"
+}
+
+# static FILE: refuses a program that wants a loader, which no node can be asked to have.
+static() {
+    ! readelf -l "$1" | grep -q INTERP || die "$1 is not static"
+}
+
+# build ARCH PROGRAM PACKAGE PROFILE
+build() {
+    local out size
+    out=$(path "$@")
+    if [ ! -e "$out" ]; then
+        step "building $2 for $1" "cargo-$2-$1" compile "$2" "$3" "$4" "$1"
+        rm -rf "$CACHE/dist/$1/$2-"*
+        mkdir -p "$(dirname "$out")"
+        cp "$CARGO_TARGET_DIR/$1-unknown-linux-musl/$4/$2" "$out.new"
+        static "$out.new"
+        size=$(stat -c %s "$out.new")
+        detail "$2: $((size / 1024)) KiB"
+        mv "$out.new" "$out"
+    fi
+}
+
+if [ "${1:-}" = --path ]; then
+    # shellcheck disable=SC2046 # program, package and profile are three words
+    path "$2" $(grep "^$3 " <<<"$PROGRAMS")
+    exit
+fi
+
+exclusively build
+for wanted in "$@"; do
+    while read -r program package profile; do
+        case $wanted in
+        "${wanted%%/*}" | */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" ;;
+        esac
+    done <<<"$PROGRAMS"
+done

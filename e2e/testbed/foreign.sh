@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# foreign.sh: the aarch64 programs of a node, run once in emulation: they start, and say what they are.
+. "$(dirname "$0")/lib.sh"
+
+for program in containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-node-installer; do
+    PROGRAMS="${PROGRAMS:-} aarch64/$program"
+done
+# shellcheck disable=SC2086 # a list of words
+"$TESTBED/build.sh" $PROGRAMS
+
+# emulated PROGRAM ARGUMENT...
+emulated() {
+    local program
+    program=$("$TESTBED/build.sh" --path aarch64 "$1")
+    qemu-aarch64-static "$program" "${@:2}"
+}
+
+# answers PROGRAM TEXT ARGUMENT...: whether the program ends well and its output has TEXT.
+answers() {
+    local output
+    output=$(emulated "$1" "${@:3}")
+    printf '%s\n' "$output"
+    grep -qF -- "$2" <<<"$output" || {
+        echo "error: $1 ${*:3}: its output lacks '$2'"
+        return 1
+    }
+}
+
+all() {
+    answers containerd-shim-slipway-v1 containerd-shim-slipway-v1 -v
+    answers slipway-worker slipway-worker --version
+    answers slipway-compile slipway-compile --version
+    answers slipway-node-installer uninstall --help
+}
+step "running the aarch64 programs in emulation (qemu-user)" foreign all

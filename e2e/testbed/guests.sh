@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# guests.sh: builds everything that is WebAssembly into $CACHE/stage: the canary, the example, the test guests.
+. "$(dirname "$0")/lib.sh"
+exclusively guests
+
+STAGE=$CACHE/stage
+INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT/e2e/guests" "$ROOT/rust-toolchain.toml")
+[ "$(cat "$STAGE/guests.inputs" 2>/dev/null)" != "$INPUTS" ] || exit 0
+
+# wasm TARGET FOLDER: builds the workspace in FOLDER.
+wasm() {
+    cd "$ROOT"
+    cargo build --locked --release --target "$1" --manifest-path "$2/Cargo.toml"
+}
+
+mkdir -p "$STAGE"
+rm -rf "$STAGE/guests.inputs" "$STAGE/hello-http" "$STAGE/e2e-guests"
+step "building the canary (wasm32-wasip1)" canary wasm wasm32-wasip1 node-installer/canary
+install -D -m 0644 "$CARGO_TARGET_DIR/wasm32-wasip1/release/canary.wasm" "$STAGE/canary.wasm"
+step "building the example (wasm32-wasip2)" example wasm wasm32-wasip2 examples
+install -D -m 0755 "$CARGO_TARGET_DIR/wasm32-wasip2/release/hello-http.wasm" "$STAGE/hello-http/hello-http.wasm"
+step "building the test guests" guests "$ROOT/e2e/guests/build" "$STAGE/e2e-guests"
+echo "$INPUTS" >"$STAGE/guests.inputs"

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# test.sh: every test, what fails soonest first. Ends with the closing line of the cluster tests.
+. "$(dirname "$0")/lib.sh"
+"$TESTBED/lint.sh"
+"$TESTBED/unit.sh"
+"$TESTBED/build.sh" "$(uname -m)"
+"$TESTBED/foreign.sh"
+"$TESTBED/cluster.sh" up
+"$TESTBED/images.sh"
+"$TESTBED/e2e.sh"
