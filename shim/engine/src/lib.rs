@@ -16,3 +16,4 @@ mod load;
 
 pub use kind::{Kind, KindError};
 pub use load::{Code, LoadError, load};
+pub use slipway_shim_cache::key::ENGINE;

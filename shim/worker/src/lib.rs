@@ -1,1 +1,33 @@
-//! slipway-shim-worker
+//! `slipway-worker`: one process a container. It becomes the container, maps the code of the guest and runs
+//! it; its exit status is the guest's.
+//!
+//! ```text
+//! contain      the control channel: Plan, NeedCode, Code, Ready, Go (slipway_shim_wire)
+//! invocation   what to run: arguments, environment, directories, limits
+//! guest        load, tell the kind, link: everything that can fail before the guest runs
+//! module, component, server        run it
+//! ending       why it ended: exit status, and one sentence for the user
+//! ```
+//!
+//! Whatever is wrong with a module is no failure of the container's creation: it is said after `Go`, on the
+//! container's stderr and in its termination message, where users look.
+//!
+//! The worker has no compiler, opens no connection but the guest's, and knows no containerd.
+
+mod args;
+mod component;
+mod contain;
+mod ending;
+mod guest;
+mod host;
+mod invocation;
+mod memory;
+mod module;
+mod server;
+mod signals;
+
+pub use args::{Args, UsageError};
+pub use contain::serve;
+pub use ending::Ending;
+pub use guest::run_file;
+pub use invocation::Invocation;

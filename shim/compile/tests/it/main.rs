@@ -44,7 +44,7 @@ impl Node {
         // SAFETY: only dup2, fcntl and their errors between fork and exec.
         unsafe {
             command.pre_exec(move || {
-                for (from, to) in [(module, 13), (answer, 14), (13, 3), (14, 4)] {
+                for (from, to) in [(module, 213), (answer, 214), (213, 3), (214, 4)] {
                     if libc::dup2(from, to) == -1 {
                         return Err(std::io::Error::last_os_error());
                     }

@@ -1,0 +1,134 @@
+//! Being a container: the worker's side of the control channel.
+
+use std::fs::File;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+use slipway_shim_container::{
+    ModuleError, OpenedModule, SetupError, drop_privileges, enter, open_module, preopens, seal,
+};
+use slipway_shim_wire::{Channel, ChannelError, Plan, ToPod, ToWorker, WORKER_FD};
+use wasmtime::PoolingAllocationConfig;
+
+use crate::ending::say;
+use crate::guest::Guest;
+use crate::{Ending, Invocation, signals};
+
+/// Exit status when the pod process is gone, or speaks another protocol (`EX_PROTOCOL`, sysexits.h).
+const EXIT_PROTOCOL: i32 = 76;
+/// Exit status when the container cannot be set up; the pod process has the reason.
+const EXIT_SETUP: i32 = 71;
+
+/// Why a worker gave up before it had a guest to run.
+#[derive(Debug, thiserror::Error)]
+enum GaveUp {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error("control channel: unexpected {0}")]
+    Unexpected(&'static str),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error("installing signal handlers: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Becomes the container that the pod process asks for on descriptor [`WORKER_FD`], runs its guest, and
+/// gives the exit status.
+#[must_use]
+pub fn serve() -> i32 {
+    // SAFETY: the pod process spawns workers with their channel there, and nothing here has touched it.
+    let mut channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
+    let prepared = match prepare(&mut channel) {
+        Ok(prepared) => prepared,
+        Err(GaveUp::Setup(error)) => {
+            let message = error.to_string();
+            // Without the pod process the exit status has to do.
+            let _ = channel.send(&ToPod::SetupFailed { message }, None);
+            return EXIT_SETUP;
+        }
+        Err(error) => return lost(&error),
+    };
+    match go(channel) {
+        Ok(()) => prepared.map_or_else(|ending| ending, Guest::run).tell(),
+        Err(error) => lost(&error),
+    }
+}
+
+fn lost(error: &GaveUp) -> i32 {
+    say(&error.to_string());
+    EXIT_PROTOCOL
+}
+
+/// Sets up the container and its guest. `Ok(Err(_))` is a guest that cannot be run, which the user is told
+/// when the container is started.
+fn prepare(channel: &mut Channel) -> Result<Result<Guest, Ending>, GaveUp> {
+    let plan = match channel.recv()? {
+        (ToWorker::Plan(plan), _) => plan,
+        (other, _) => return Err(unexpected(&other)),
+    };
+    signals::end_at_once().map_err(GaveUp::Signals)?;
+    enter(&plan)?;
+    // Opens this process's own page map if the kernel can scan it: for servers, and as root only.
+    let _ = PoolingAllocationConfig::is_pagemap_scan_available();
+    drop_privileges(&plan)?;
+    let prepared = match open_module(&plan) {
+        Ok(module) => match code(channel, &module)? {
+            Ok(code) => {
+                let invocation = invocation(&plan, module);
+                // SAFETY: the pod process sends files out of the node's cache only.
+                unsafe { Guest::prepare(&code, invocation) }
+            }
+            Err(ending) => Err(ending),
+        },
+        Err(error) => Err(unopened(&error)),
+    };
+    seal(&plan)?;
+    Ok(prepared)
+}
+
+/// Asks the pod process for the module's code.
+fn code(channel: &mut Channel, module: &OpenedModule) -> Result<Result<File, Ending>, GaveUp> {
+    let need = ToPod::NeedCode {
+        path: module.path.clone(),
+        on_rootfs: module.on_rootfs,
+    };
+    channel.send(&need, Some(module.file.as_fd()))?;
+    match channel.recv()? {
+        (ToWorker::Code, Some(code)) => Ok(Ok(File::from(code))),
+        (ToWorker::Code, None) => Err(GaveUp::Unexpected("Code without a descriptor")),
+        (ToWorker::NoCode { exit_code, message }, _) => Ok(Err(Ending {
+            status: exit_code,
+            message: Some(message),
+        })),
+        (other, _) => Err(unexpected(&other)),
+    }
+}
+
+/// Says that all is ready and waits for `Go`. The channel ends here: the guest's process has none.
+fn go(mut channel: Channel) -> Result<(), GaveUp> {
+    channel.send(&ToPod::Ready, None)?;
+    match channel.recv()? {
+        (ToWorker::Go, _) => Ok(()),
+        (other, _) => Err(unexpected(&other)),
+    }
+}
+
+fn invocation(plan: &Plan, module: OpenedModule) -> Invocation {
+    let path = module.path.to_string_lossy().into_owned();
+    Invocation::of(plan, &path, module.function, preopens(plan))
+}
+
+fn unopened(error: &ModuleError) -> Ending {
+    Ending {
+        status: error.exit_code(),
+        message: Some(error.to_string()),
+    }
+}
+
+fn unexpected(message: &ToWorker) -> GaveUp {
+    GaveUp::Unexpected(match message {
+        ToWorker::Plan(_) => "Plan",
+        ToWorker::Code => "Code",
+        ToWorker::NoCode { .. } => "NoCode",
+        ToWorker::Go => "Go",
+    })
+}

@@ -1,0 +1,151 @@
+//! What a guest finds around it: WASI with the container's own streams, files and network.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::cli::{InputFile, OutputFile};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::Invocation;
+use crate::memory::Share;
+
+/// The container's output. Bytes go to the descriptors as the guest writes them: nothing is kept back that
+/// a sudden end could lose.
+#[derive(Clone)]
+pub(crate) struct Output {
+    stdout: OutputFile,
+    stderr: OutputFile,
+}
+
+impl Output {
+    /// # Errors
+    /// When stdout or stderr is closed.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
+            stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
+        })
+    }
+}
+
+fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
+    Ok(File::from(stream.try_clone_to_owned()?))
+}
+
+/// Arguments, environment, output and directories. The kernel enforces what may be written: the mounts
+/// are the container's.
+fn builder(invocation: &Invocation, output: &Output) -> wasmtime::Result<WasiCtxBuilder> {
+    let mut builder = WasiCtxBuilder::new();
+    builder
+        .args(&invocation.args)
+        .envs(&invocation.env)
+        .stdout(output.stdout.clone())
+        .stderr(output.stderr.clone())
+        // The worker has one thread, and nothing else to do while a file is read.
+        .allow_blocking_current_thread(true)
+        // The pod's network namespace, its policies and its DNS are the boundary, as for any container.
+        .inherit_network()
+        .allow_ip_name_lookup(true);
+    for (host, guest) in &invocation.directories {
+        builder.preopened_dir(host, guest, FsPerms::ReadWrite)?;
+    }
+    if let Some(cwd) = &invocation.cwd {
+        builder.initial_cwd(cwd);
+    }
+    Ok(builder)
+}
+
+/// The state of a core module's store.
+pub(crate) struct ModuleHost {
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) memory: Share,
+}
+
+impl ModuleHost {
+    /// # Errors
+    /// When a directory or stdin cannot be opened.
+    pub(crate) fn new(
+        invocation: &Invocation,
+        output: &Output,
+        memory: Share,
+    ) -> wasmtime::Result<Self> {
+        let mut builder = builder(invocation, output)?;
+        builder.stdin(InputFile::new(duplicate(io::stdin().as_fd())?));
+        Ok(Self {
+            wasi: builder.build_p1(),
+            memory,
+        })
+    }
+}
+
+/// The state of a component's store.
+pub(crate) struct ComponentHost {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    pub(crate) memory: Share,
+}
+
+impl ComponentHost {
+    /// For a command: with the container's stdin.
+    ///
+    /// # Errors
+    /// When a directory cannot be opened.
+    pub(crate) fn command(
+        invocation: &Invocation,
+        output: &Output,
+        memory: Share,
+    ) -> wasmtime::Result<Self> {
+        let mut builder = builder(invocation, output)?;
+        // Waits in a thread of its own, since a component may wait for other things beside input.
+        builder.stdin(wasmtime_wasi::cli::stdin());
+        Ok(Self::with(builder, memory))
+    }
+
+    /// For one request: without stdin, with a name for the request (as runwasi's shim has it).
+    ///
+    /// # Errors
+    /// When a directory cannot be opened.
+    pub(crate) fn request(
+        invocation: &Invocation,
+        output: &Output,
+        memory: Share,
+        id: u64,
+    ) -> wasmtime::Result<Self> {
+        let mut builder = builder(invocation, output)?;
+        builder.env("REQUEST_ID", id.to_string());
+        Ok(Self::with(builder, memory))
+    }
+
+    fn with(mut builder: WasiCtxBuilder, memory: Share) -> Self {
+        Self {
+            wasi: builder.build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            memory,
+        }
+    }
+}
+
+impl WasiView for ComponentHost {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for ComponentHost {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Signals. A worker is the first process of its PID namespace: the kernel ignores for it what it does not
+//! handle (pid_namespaces(7)).
+
+use std::io;
+use std::ptr;
+use std::sync::OnceLock;
+
+use wasmtime::Engine;
+
+/// What ends a process that does not care, and what images name as their stop signal.
+const ENDING: [libc::c_int; 6] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
+
+/// How much processor time a guest of a server gets before others have their turn.
+const TURN: libc::timeval = libc::timeval {
+    tv_sec: 0,
+    tv_usec: 10_000,
+};
+
+/// Ends the process with 128 + n at signals that would end any other.
+///
+/// # Errors
+/// When a handler cannot be installed.
+pub(crate) fn end_at_once() -> io::Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit(2) may be called from a handler (signal-safety(7)).
+        unsafe { libc::_exit(128 + signal) }
+    }
+    ENDING
+        .into_iter()
+        .try_for_each(|signal| install(signal, end))
+}
+
+static TICKING: OnceLock<Engine> = OnceLock::new();
+
+/// Moves the engine's epoch on for each turn of processor time that this process has used: an idle server
+/// is not woken, which a ticking thread would do.
+///
+/// # Errors
+/// When the timer cannot be set.
+pub(crate) fn take_turns(engine: &Engine) -> io::Result<()> {
+    extern "C" fn tick(_: libc::c_int) {
+        // Both are atomic operations only; the engine's documentation allows this call in handlers.
+        if let Some(engine) = TICKING.get() {
+            engine.increment_epoch();
+        }
+    }
+    // Set once; a worker has one server.
+    if TICKING.set(engine.clone()).is_err() {
+        return Ok(());
+    }
+    install(libc::SIGPROF, tick)?;
+    let timer = libc::itimerval {
+        it_interval: TURN,
+        it_value: TURN,
+    };
+    // SAFETY: `timer` is valid for the call.
+    match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    // SAFETY: an all-zero sigaction is a valid one; the handlers here only do what handlers may. They run on
+    // the alternate stack where there is one, since a guest's stack may be full.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        match libc::sigaction(signal, &raw const action, ptr::null_mut()) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
