@@ -249,11 +249,18 @@ impl Cgroup {
         Ok(OomWatch::new(self.version, dir)?)
     }
 
-    /// Kills every process inside; how many there were.
+    /// Kills every process inside, frozen ones too; how many there were.
     pub fn kill(&self) -> Result<usize, Error> {
         let mut killed = 0;
         for dir in &self.dirs {
             killed = killed.max(removal::kill(&dir.path)?);
+        }
+        // v1 delivers SIGKILL to a frozen process only when it thaws (cgroup-v1/freezer-subsystem.rst).
+        if self.version == Version::V1
+            && killed > 0
+            && self.dir("freezer").is_some_and(Path::exists)
+        {
+            self.thaw()?;
         }
         Ok(killed)
     }
