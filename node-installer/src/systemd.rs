@@ -3,15 +3,15 @@
 //! The socket (`/run/systemd/private`) is systemd's own and only root's. Every call has a deadline: one lost reply
 //! must not leave a node without containerd.
 
+mod channel;
+mod message;
+
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
-use tokio::runtime::Runtime;
-
-use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
+use channel::Channel;
+use message::{Argument, Incoming, Kind, Property, Value};
 
 use crate::failure::Reason;
 use crate::host::HostRoot;
@@ -22,6 +22,7 @@ const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE_INTERFACE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES_INTERFACE: &str = "org.freedesktop.DBus.Properties";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// For one call. PID 1 answers in milliseconds, or is reloading, which takes seconds on a busy node.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -38,22 +39,38 @@ pub enum SystemdError {
         #[source]
         source: io::Error,
     },
-    /// D-Bus said no.
-    #[error("systemd refused to {what}")]
-    Call {
+    /// systemd said no.
+    #[error("systemd refused to {what}: {message} ({name})")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// The error's D-Bus name.
+        name: String,
+        /// Its words.
+        message: String,
+    },
+    /// The connection broke.
+    #[error("the connection to systemd broke while it was to {what}")]
+    Connection {
         /// What was asked.
         what: String,
         /// The cause.
         #[source]
-        source: Box<zbus::Error>,
+        source: io::Error,
     },
-    /// D-Bus said nothing.
+    /// No answer in time.
     #[error("systemd did not {what} within {} seconds", .limit.as_secs())]
     Timeout {
         /// What was asked.
         what: String,
         /// The limit.
         limit: Duration,
+    },
+    /// An answer of another type.
+    #[error("systemd was asked to {what} and answered something else")]
+    Answer {
+        /// What was asked.
+        what: String,
     },
     /// The job ended otherwise than `done`.
     #[error("the job to {what} ended as {result:?}")]
@@ -69,7 +86,10 @@ impl Reason for SystemdError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "SystemdUnreachable",
-            Self::Call { .. } | Self::Timeout { .. } => "SystemdCallFailed",
+            Self::Refused { .. }
+            | Self::Connection { .. }
+            | Self::Timeout { .. }
+            | Self::Answer { .. } => "SystemdCallFailed",
             Self::Job { .. } => "RestartFailed",
         }
     }
@@ -88,20 +108,17 @@ pub struct UnitState {
     pub result: String,
     /// The main process's exit status.
     pub exit_status: i32,
-    /// The main process, 0 if there is none.
-    pub main_pid: u32,
 }
 
 /// A connection to PID 1.
 #[derive(Debug)]
-pub struct Systemd<'r> {
-    runtime: &'r Runtime,
-    connection: Connection,
+pub struct Systemd {
+    channel: Channel,
 }
 
-impl<'r> Systemd<'r> {
+impl Systemd {
     /// Connects to the systemd of the node.
-    pub fn connect(runtime: &'r Runtime, root: &HostRoot) -> Result<Self, SystemdError> {
+    pub fn connect(root: &HostRoot) -> Result<Self, SystemdError> {
         let unreachable = |source| SystemdError::Connect {
             path: PathBuf::from(SOCKET),
             source,
@@ -109,237 +126,181 @@ impl<'r> Systemd<'r> {
         let local = root
             .locate(Path::new(SOCKET))
             .map_err(|error| unreachable(io::Error::other(error)))?;
-        let connection = runtime.block_on(async {
-            let stream = UnixStream::connect(local).map_err(unreachable)?;
-            let build = zbus::connection::Builder::unix_stream(stream).p2p().build();
-            limited("greet", CALL_LIMIT, async {
-                build.await.map_err(|source| refused("greet", source))
-            })
-            .await
-        })?;
         Ok(Self {
-            runtime,
-            connection,
+            channel: Channel::open(&local, CALL_LIMIT).map_err(unreachable)?,
         })
     }
 
     /// Restarts a unit and waits for its job. Returns what the job came to; whether the service then works is for the
     /// caller to see.
-    pub fn restart(&self, unit: &str, limit: Duration) -> Result<(), SystemdError> {
-        // A unit that hit its start limit while it was broken would refuse the restart that repairs it.
-        let _ = self.call("reset", "ResetFailedUnit", &(unit,));
-        self.job(
-            &format!("restart {unit}"),
-            "RestartUnit",
-            &(unit, "replace"),
-            limit,
-        )
+    pub fn restart(&mut self, unit: &str, limit: Duration) -> Result<(), SystemdError> {
+        // A unit that hit its start limit while it was broken would refuse the restart that repairs it. That it did
+        // not fail before is no reason not to restart it.
+        let _ = self.call(
+            "reset",
+            MANAGER,
+            MANAGER_INTERFACE,
+            "ResetFailedUnit",
+            &[Argument::Text(unit)],
+        );
+        let arguments = [Argument::Text(unit), Argument::Text("replace")];
+        self.job(&format!("restart {unit}"), "RestartUnit", &arguments, limit)
     }
 
     /// Stops a unit and waits for its job; that there is no such unit is success.
-    pub fn stop(&self, unit: &str, limit: Duration) -> Result<(), SystemdError> {
-        match self.job(
-            &format!("stop {unit}"),
-            "StopUnit",
-            &(unit, "replace"),
-            limit,
-        ) {
-            Err(SystemdError::Call { source, .. }) if is_no_such_unit(&source) => Ok(()),
+    pub fn stop(&mut self, unit: &str, limit: Duration) -> Result<(), SystemdError> {
+        let arguments = [Argument::Text(unit), Argument::Text("replace")];
+        match self.job(&format!("stop {unit}"), "StopUnit", &arguments, limit) {
+            Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
             other => other,
         }
     }
 
     /// Starts a program as a transient service of its own, outside any pod.
     pub fn start_transient(
-        &self,
+        &mut self,
         unit: &str,
         description: &str,
         command: &[String],
     ) -> Result<(), SystemdError> {
-        let program = command.first().cloned().unwrap_or_default();
-        let properties: Vec<(&str, Variant<'_>)> = vec![
-            ("Description", Variant::from(description)),
-            ("Type", Variant::from("exec")),
+        let properties = [
+            ("Description", Property::Text(description)),
+            ("Type", Property::Text("exec")),
             // Gone as soon as it ends, also if it fails: nothing stays behind on the node.
-            ("CollectMode", Variant::from("inactive-or-failed")),
-            (
-                "ExecStart",
-                Variant::from(vec![(program, command.to_vec(), false)]),
-            ),
+            ("CollectMode", Property::Text("inactive-or-failed")),
+            ("ExecStart", Property::Command(command)),
         ];
-        let none: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let what = format!("start {unit}");
+        let arguments = [
+            Argument::Text(unit),
+            Argument::Text("fail"),
+            Argument::Properties(&properties),
+            Argument::NoUnits,
+        ];
         self.job(
-            &what,
+            &format!("start {unit}"),
             "StartTransientUnit",
-            &(unit, "fail", properties, none),
+            &arguments,
             CALL_LIMIT,
         )
     }
 
     /// The state of a service, or `None` if systemd has not loaded it.
-    pub fn unit(&self, unit: &str) -> Result<Option<UnitState>, SystemdError> {
+    pub fn unit(&mut self, unit: &str) -> Result<Option<UnitState>, SystemdError> {
         let what = format!("show {unit}");
-        let path = match self.call(&what, "GetUnit", &(unit,)) {
-            Ok(reply) => reply
-                .body()
-                .deserialize::<OwnedObjectPath>()
-                .map_err(|source| refused(&what, source))?,
-            Err(SystemdError::Call { source, .. }) if is_no_such_unit(&source) => return Ok(None),
+        let path = match self.call(
+            &what,
+            MANAGER,
+            MANAGER_INTERFACE,
+            "GetUnit",
+            &[Argument::Text(unit)],
+        ) {
+            Ok(reply) => text(&what, reply.body.into_iter().next())?,
+            Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(None),
             Err(error) => return Err(error),
         };
+        let mut property = |interface: &str, name: &str| {
+            let arguments = [Argument::Text(interface), Argument::Text(name)];
+            let reply = self.call(&what, &path, PROPERTIES_INTERFACE, "Get", &arguments)?;
+            reply
+                .body
+                .into_iter()
+                .next()
+                .ok_or_else(|| SystemdError::Answer { what: what.clone() })
+        };
         Ok(Some(UnitState {
-            active: self.property(&path, UNIT_INTERFACE, "ActiveState")?,
-            sub: self.property(&path, UNIT_INTERFACE, "SubState")?,
-            active_since_us: self.property(&path, UNIT_INTERFACE, "ActiveEnterTimestamp")?,
-            result: self.property(&path, SERVICE_INTERFACE, "Result")?,
-            exit_status: self.property(&path, SERVICE_INTERFACE, "ExecMainStatus")?,
-            main_pid: self.property(&path, SERVICE_INTERFACE, "MainPID")?,
+            active: text(&what, Some(property(UNIT_INTERFACE, "ActiveState")?))?,
+            sub: text(&what, Some(property(UNIT_INTERFACE, "SubState")?))?,
+            active_since_us: number(&what, &property(UNIT_INTERFACE, "ActiveEnterTimestamp")?)?,
+            result: text(&what, Some(property(SERVICE_INTERFACE, "Result")?))?,
+            exit_status: number(&what, &property(SERVICE_INTERFACE, "ExecMainStatus")?)?,
         }))
     }
 
-    fn property<T>(
-        &self,
-        path: &OwnedObjectPath,
+    fn call(
+        &mut self,
+        what: &str,
+        path: &str,
         interface: &str,
-        name: &str,
-    ) -> Result<T, SystemdError>
-    where
-        T: TryFrom<OwnedVariant, Error = zbus::Error>,
-    {
-        let what = format!("tell {name}");
-        let arguments = (interface, name);
-        let call = self.connection.call_method(
-            None::<&str>,
-            path.as_ref(),
-            Some(PROPERTIES_INTERFACE),
-            "Get",
-            &arguments,
-        );
-        let reply = self.runtime.block_on(limited(&what, CALL_LIMIT, async {
-            call.await.map_err(|source| refused(&what, source))
-        }))?;
-        reply
-            .body()
-            .deserialize::<OwnedVariant>()
-            .and_then(|value| T::try_from(value))
-            .map_err(|source| refused(&what, source))
+        method: &str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Incoming, SystemdError> {
+        let deadline = Instant::now() + CALL_LIMIT;
+        let reply = self
+            .channel
+            .call(path, interface, method, arguments, deadline)
+            .map_err(|error| broken(what, CALL_LIMIT, error))?;
+        match reply.kind {
+            Kind::Error => {
+                let message = text(what, reply.body.into_iter().next()).unwrap_or_default();
+                Err(SystemdError::Refused {
+                    what: what.to_owned(),
+                    name: reply.error,
+                    message,
+                })
+            }
+            _ => Ok(reply),
+        }
     }
 
-    fn call<B>(&self, what: &str, method: &str, body: &B) -> Result<zbus::Message, SystemdError>
-    where
-        B: serde::Serialize + zbus::zvariant::DynamicType,
-    {
-        let call = self.connection.call_method(
-            None::<&str>,
-            MANAGER,
-            Some(MANAGER_INTERFACE),
-            method,
-            body,
-        );
-        self.runtime.block_on(limited(what, CALL_LIMIT, async {
-            call.await.map_err(|source| refused(what, source))
-        }))
-    }
-
-    /// Calls a method that makes a job, and waits for the job's end.
-    fn job<B>(
-        &self,
+    /// Calls a method that makes a job, and waits for the job's end. A private connection gets every signal without
+    /// asking, and the job's end never before the reply that names it.
+    fn job(
+        &mut self,
         what: &str,
         method: &str,
-        body: &B,
+        arguments: &[Argument<'_>],
         limit: Duration,
-    ) -> Result<(), SystemdError>
-    where
-        B: serde::Serialize + zbus::zvariant::DynamicType,
-    {
-        self.runtime.block_on(limited(what, limit, async {
-            // Listen before asking: the job's end can come before the reply is read.
-            let mut signals = MessageStream::from(&self.connection);
-            let subscribe = self.connection.call_method(
-                None::<&str>,
-                MANAGER,
-                Some(MANAGER_INTERFACE),
-                "Subscribe",
-                &(),
-            );
-            match subscribe.await {
-                Ok(_) => {}
-                // A second subscription on one connection.
-                Err(error)
-                    if error_name(&error) == Some("org.freedesktop.systemd1.AlreadySubscribed") => {
-                }
-                Err(source) => return Err(refused(what, source)),
-            }
-            let reply = self
-                .connection
-                .call_method(None::<&str>, MANAGER, Some(MANAGER_INTERFACE), method, body)
-                .await
-                .map_err(|source| refused(what, source))?;
-            let body = reply.body();
-            let job: OwnedObjectPath =
-                body.deserialize().map_err(|source| refused(what, source))?;
-            while let Some(message) = signals.next().await {
-                let message = message.map_err(|source| refused(what, source))?;
-                if message
-                    .header()
-                    .member()
-                    .is_none_or(|member| member.as_str() != "JobRemoved")
-                {
-                    continue;
-                }
-                let body = message.body();
-                let Ok((_, removed, _, result)) =
-                    body.deserialize::<(u32, OwnedObjectPath, String, String)>()
-                else {
-                    continue;
+    ) -> Result<(), SystemdError> {
+        let deadline = Instant::now() + limit;
+        let reply = self.call(what, MANAGER, MANAGER_INTERFACE, method, arguments)?;
+        let job = text(what, reply.body.into_iter().next())?;
+        loop {
+            let signal = self
+                .channel
+                .receive(deadline)
+                .map_err(|error| broken(what, limit, error))?;
+            // JobRemoved(id, job, unit, result).
+            let [_, Value::Text(removed), _, Value::Text(result), ..] = signal.body.as_slice()
+            else {
+                continue;
+            };
+            if signal.kind == Kind::Signal && signal.member == "JobRemoved" && *removed == job {
+                return match result.as_str() {
+                    "done" | "skipped" => Ok(()),
+                    _ => Err(SystemdError::Job {
+                        what: what.to_owned(),
+                        result: result.clone(),
+                    }),
                 };
-                if removed == job {
-                    return match result.as_str() {
-                        "done" | "skipped" => Ok(()),
-                        _ => Err(SystemdError::Job {
-                            what: what.to_owned(),
-                            result,
-                        }),
-                    };
-                }
             }
-            Err(SystemdError::Job {
-                what: what.to_owned(),
-                result: "connection lost".to_owned(),
-            })
-        }))
+        }
     }
 }
 
-async fn limited<T>(
-    what: &str,
-    limit: Duration,
-    work: impl Future<Output = Result<T, SystemdError>>,
-) -> Result<T, SystemdError> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(result) => result,
-        Err(_) => Err(SystemdError::Timeout {
+fn broken(what: &str, limit: Duration, source: io::Error) -> SystemdError {
+    let what = what.to_owned();
+    match source.kind() {
+        io::ErrorKind::TimedOut => SystemdError::Timeout { what, limit },
+        _ => SystemdError::Connection { what, source },
+    }
+}
+
+fn text(what: &str, value: Option<Value>) -> Result<String, SystemdError> {
+    match value {
+        Some(Value::Text(text)) => Ok(text),
+        _ => Err(SystemdError::Answer {
             what: what.to_owned(),
-            limit,
         }),
     }
 }
 
-fn refused(what: &str, source: zbus::Error) -> SystemdError {
-    SystemdError::Call {
+fn number<T: TryFrom<u64> + TryFrom<i64>>(what: &str, value: &Value) -> Result<T, SystemdError> {
+    let number = match value {
+        Value::Unsigned(number) => T::try_from(*number).ok(),
+        Value::Signed(number) => T::try_from(*number).ok(),
+        Value::Text(_) => None,
+    };
+    number.ok_or_else(|| SystemdError::Answer {
         what: what.to_owned(),
-        source: Box::new(source),
-    }
-}
-
-fn error_name(error: &zbus::Error) -> Option<&str> {
-    match error {
-        zbus::Error::MethodError(name, _, _) => Some(name.as_str()),
-        _ => None,
-    }
-}
-
-fn is_no_such_unit(error: &zbus::Error) -> bool {
-    error_name(error) == Some("org.freedesktop.systemd1.NoSuchUnit")
+    })
 }

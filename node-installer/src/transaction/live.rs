@@ -37,8 +37,8 @@ pub struct Live<'r> {
 
 impl Live<'_> {
     /// A connection of its own for every call: PID 1 may have been re-executed since the last.
-    fn systemd(&self) -> Result<Systemd<'_>, ControlError> {
-        Ok(Systemd::connect(self.runtime, self.root)?)
+    fn systemd(&self) -> Result<Systemd, ControlError> {
+        Ok(Systemd::connect(self.root)?)
     }
 
     fn unit(&self) -> Result<Option<UnitState>, ControlError> {
@@ -124,7 +124,7 @@ impl Control for Live<'_> {
     }
 
     fn start_watchdog(&mut self, transaction: &Transaction) -> Result<(), ControlError> {
-        let systemd = self.systemd()?;
+        let mut systemd = self.systemd()?;
         let seconds = |duration: Duration| duration.as_secs().to_string();
         let command = [
             self.installer.to_string_lossy().into_owned(),
