@@ -45,7 +45,14 @@ fn enter(plan: &Plan) -> io::Result<()> {
         std::fs::write(&path, value)
             .map_err(context(|| format!("linux.sysctl {name}={value}: {path}")))?;
     }
+    let profile = open_profile(plan)?;
     empty_root().map_err(context(|| "empty root".to_owned()))?;
+    if let Some((mut attribute, name)) = profile {
+        // At once, since there will be no exec; behind no_new_privs it would be refused (aa_change_profile(2)).
+        attribute
+            .write_all(format!("changeprofile {name}").as_bytes())
+            .map_err(context(|| format!("process.apparmorProfile {name}")))?;
+    }
     drop_privileges(plan)?;
     filter(plan).map_err(context(|| "linux.seccomp".to_owned()))
 }
@@ -77,6 +84,21 @@ fn enter_namespaces(plan: &Plan) -> io::Result<()> {
     }
     // SAFETY: plain system call.
     checked(unsafe { libc::unshare(new) }).map_err(context(|| "new namespaces".to_owned()))
+}
+
+/// Where to ask for the pod's AppArmor profile, opened while there is a `/proc`.
+fn open_profile(plan: &Plan) -> io::Result<Option<(File, &str)>> {
+    let Some(name) = plan.process.apparmor_profile.as_deref() else {
+        return Ok(None);
+    };
+    let open = |path| File::options().write(true).open(path);
+    // The second is the name up to Linux 5.7, and means AppArmor only where that is the one security module.
+    let file = open("/proc/self/attr/apparmor/current")
+        .or_else(|_| open("/proc/self/attr/current"))
+        .map_err(context(|| {
+            format!("process.apparmorProfile {name}: is AppArmor enabled on this node?")
+        }))?;
+    Ok(Some((file, name)))
 }
 
 fn set_names(plan: &Plan) -> io::Result<()> {

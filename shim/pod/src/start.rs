@@ -133,6 +133,8 @@ fn serve(
     listener: OwnedFd,
 ) {
     let log = Log::new(bundle, group, bootstrap.debug);
+    let last_words = log.clone();
+    std::panic::set_hook(Box::new(move |panic| last_words.error("", panic)));
     if let Err(error) = detach(listener.as_raw_fd()) {
         log.warn("", format_args!("detaching from containerd: {error}"));
     }

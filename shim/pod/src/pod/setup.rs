@@ -22,6 +22,9 @@ use crate::ttrpc::message::{Code, Status};
 /// The longest sentence a sleeper can say.
 const MAX_REPORT: u64 = 4 << 10;
 
+/// More messages than a worker has to send: one to ask for code, one when it is ready.
+const MAX_MESSAGES: usize = 8;
+
 impl Pod {
     /// The task's set-up, if it is still under way and not failing.
     fn setup(&mut self, id: &str) -> Option<&mut Setup> {
@@ -55,31 +58,37 @@ impl Pod {
 
     /// A worker or sleeper says something.
     pub(super) fn on_init(&mut self, id: &str) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        match &mut task.init {
-            Init::Worker(channel, namespace) => {
-                let namespace = *namespace;
-                match channel.try_recv::<ToPod>() {
-                    Ok(None) => {}
-                    Ok(Some((message, attached))) => {
-                        self.on_message(id, message, attached, namespace);
-                        // More may have come with it.
-                        self.on_init(id);
-                    }
-                    Err(error) => {
-                        task.init = Init::Silent;
-                        self.on_silence(id, &error);
+        // What was read from the socket at once may be more than one message.
+        for _ in 0..MAX_MESSAGES {
+            let Some(task) = self.tasks.get_mut(id) else {
+                return;
+            };
+            match &mut task.init {
+                Init::Worker(channel, namespace) => {
+                    let namespace = *namespace;
+                    match channel.try_recv::<ToPod>() {
+                        Ok(None) => return,
+                        Ok(Some((message, attached))) => {
+                            self.on_message(id, message, attached, namespace);
+                        }
+                        Err(error) => {
+                            task.init = Init::Silent;
+                            return self.on_silence(id, &error);
+                        }
                     }
                 }
-            }
-            Init::Pause(report) => {
-                if let Some(file) = report.take() {
-                    self.on_report(id, file);
+                Init::Pause(report) => {
+                    if let Some(file) = report.take() {
+                        self.on_report(id, file);
+                    }
+                    return;
                 }
+                Init::Silent => return,
             }
-            Init::Silent => {}
+        }
+        self.log.warn(id, "the worker talks too much");
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.init = Init::Silent;
         }
     }
 
@@ -92,6 +101,11 @@ impl Pod {
         namespace: Option<Namespace>,
     ) {
         let Some(setup) = self.setup(id).filter(|setup| !setup.ready) else {
+            if let Some(task) = self.tasks.get_mut(id)
+                && !matches!(task.phase, Phase::SettingUp(_) | Phase::Created)
+            {
+                task.init = Init::Silent;
+            }
             return;
         };
         match (message, attached) {
