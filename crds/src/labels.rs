@@ -32,6 +32,16 @@ pub const COMPONENT_RUNTIME_CLASS: &str = "runtime-class";
 /// Held on a `NodeShim` until its node is clean or gone.
 pub const FINALIZER: &str = "slipway.dev/cleanup";
 
+/// Annotation on a Node: an installer of this shim was let loose on it and has not cleaned up since.
+/// It outlives the `NodeShim`, so that nothing stays behind when an object was lost or made anew.
+#[must_use]
+pub fn touched_annotation(shim: &str) -> String {
+    format!("{TOUCHED_PREFIX}{shim}")
+}
+
+/// What [`touched_annotation`]s begin with.
+pub const TOUCHED_PREFIX: &str = "slipway.dev/touched.";
+
 /// The node label of one shim: `slipway.dev/<shim>`.
 #[must_use]
 pub fn shim_label(shim: &str) -> String {

@@ -107,14 +107,11 @@ pub struct NodeShimStatus {
     pub transaction: Option<Transaction>,
     /// Failures in a row.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(with = "i32", range(min = 0))]
     pub failures: u32,
     /// When a failed operation is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_retry_time: Option<Time>,
-    /// Whether an installer may have changed the node since it was last known to be clean.
-    #[serde(default)]
-    pub touched: bool,
     /// What the last successful install reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed: Option<Installed>,

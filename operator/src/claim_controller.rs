@@ -1,4 +1,5 @@
-//! Nodes that ask for Wasm get a `NodeShim`. Everything after that is the node controller's.
+//! Nodes that ask for Wasm get a `NodeShim`; so do those that still carry what an installer left, to be
+//! cleaned. Everything after that is the node controller's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub async fn run(
 /// The `NodeShim` this node is to get, if it has none.
 #[must_use]
 pub fn claim(node: &NodeFacts, shim: &str, exists: bool) -> Option<NodeShim> {
-    if !node.wanted || exists {
+    let concerned = node.wanted || node.touched_by.contains(shim);
+    if !concerned || exists {
         return None;
     }
     Some(NodeShim {
@@ -72,7 +74,8 @@ async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, kub
             tracing::info!(
                 node = facts.name,
                 object = made.name_any(),
-                "Wasm is wanted here"
+                wanted = facts.wanted,
+                "node gets a NodeShim"
             );
             Ok(Action::await_change())
         }
@@ -111,6 +114,9 @@ mod tests {
     fn only_nodes_that_ask_and_have_none_get_one() {
         assert_eq!(claim(&facts(false), "slipway", false), None);
         assert_eq!(claim(&facts(true), "slipway", true), None);
+        let mut left_behind = facts(false);
+        left_behind.touched_by.insert("slipway".into());
+        assert!(claim(&left_behind, "slipway", false).is_some());
         let object = claim(&facts(true), "slipway", false).unwrap();
         assert_eq!(object.name_any(), "n.slipway");
         assert_eq!(object.finalizers(), [labels::FINALIZER]);

@@ -1,6 +1,6 @@
 //! What the operator needs to know of a Node, and whether it asks for Wasm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, NodeSystemInfo};
 use kube::ResourceExt as _;
@@ -25,6 +25,8 @@ pub struct NodeFacts {
     pub unsupported: Option<String>,
     /// Whether Wasm is asked for.
     pub wanted: bool,
+    /// Shims whose installer was let loose on it and has not cleaned up since.
+    pub touched_by: BTreeSet<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -58,6 +60,7 @@ impl NodeFacts {
                 None => auto_provision && info.is_some() && unsupported.is_none(),
             },
             unsupported,
+            touched_by: touched_by(node),
             labels: node.labels().clone(),
         }
     }
@@ -83,6 +86,13 @@ impl NodeFacts {
             !self.runtime_version.is_empty() && !self.runtime_version.ends_with("://Unknown");
         known.then_some(&*self.runtime_version)
     }
+}
+
+fn touched_by(node: &Node) -> BTreeSet<String> {
+    let keys = node.annotations().keys();
+    keys.filter_map(|key| key.strip_prefix(labels::TOUCHED_PREFIX))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What annotation and label say together: `false` in either opts out, `true` in either asks.

@@ -97,7 +97,7 @@ impl fmt::Display for Operation {
 #[serde(rename_all = "camelCase")]
 pub struct Transaction {
     /// Counts up for the life of the object; part of the Job's name, so that none is taken for another.
-    #[schemars(range(min = 1))]
+    #[schemars(with = "i32", range(min = 1))]
     pub number: u32,
     /// What it does.
     pub operation: Operation,
@@ -193,7 +193,7 @@ pub struct LastReport {
     pub restarted: bool,
     /// How long the installer's steps took together.
     #[serde(default)]
-    #[schemars(range(min = 0))]
+    #[schemars(with = "i64", range(min = 0))]
     pub duration_ms: u64,
     /// When the operator read it.
     pub time: Time,

@@ -91,6 +91,10 @@ async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), 
             Some(node) => label(node, &object.spec.shim, *on, context).await,
             None => Ok(()),
         },
+        Action::Mark(on) => match &seen.node {
+            Some(node) => mark(node, &object.spec.shim, *on, context).await,
+            None => Ok(()),
+        },
         Action::CreateJob(transaction) => {
             let api: Api<Job> = Api::namespaced(context.client.clone(), namespace);
             let job = build::job(&frame, transaction);
@@ -137,8 +141,6 @@ async fn patch_finalizers(
         .map(drop)
 }
 
-/// A merge patch of three keys, never the whole Node. The UID makes the API server refuse it for a
-/// node that was replaced under the same name.
 async fn label(
     node: &NodeFacts,
     shim: &str,
@@ -149,9 +151,35 @@ async fn label(
         .proven_labels(shim)
         .map(|(key, value)| (key, if on { Value::from(value) } else { Value::Null }));
     let changed: serde_json::Map<_, _> = values.into_iter().collect();
-    let patch = Patch::Merge(json!({ "metadata": { "uid": node.uid, "labels": changed } }));
-    let api: Api<Node> = Api::all(context.client.clone());
     tracing::info!(node = node.name, on, "setting the node's Wasm labels");
+    patch_node(node, json!({ "uid": node.uid, "labels": changed }), context).await
+}
+
+async fn mark(
+    node: &NodeFacts,
+    shim: &str,
+    on: bool,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let value = if on { Value::from("true") } else { Value::Null };
+    let annotations = serde_json::Map::from_iter([(labels::touched_annotation(shim), value)]);
+    patch_node(
+        node,
+        json!({ "uid": node.uid, "annotations": annotations }),
+        context,
+    )
+    .await
+}
+
+/// A merge patch of a few keys, never the whole Node. The UID in it makes the API server refuse it
+/// for a node that was replaced under the same name.
+async fn patch_node(
+    node: &NodeFacts,
+    metadata: Value,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let api: Api<Node> = Api::all(context.client.clone());
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
     gone_is_fine(
         api.patch_metadata(&node.name, &PatchParams::default(), &patch)
             .await
@@ -180,7 +208,7 @@ fn error(action: &Action, seen: &Observed, source: kube::Error) -> Error {
         Action::Hold | Action::Release | Action::Delete => {
             format!("NodeShim {}", seen.object.name_any())
         }
-        Action::Label(_) => format!("labels of node {node}"),
+        Action::Label(_) | Action::Mark(_) => format!("metadata of node {node}"),
         Action::CreateJob(transaction) => format!("Job {}", transaction.job),
         Action::DeleteJob(name) => format!("Job {name}"),
         Action::CreateCanary { name, .. } | Action::DeleteCanary(name) => format!("pod {name}"),

@@ -55,6 +55,8 @@ pub enum Action {
     Delete,
     /// Put the proven labels on the node, or take them off.
     Label(bool),
+    /// Note on the node that an installer is let loose on it, or take the note off.
+    Mark(bool),
     /// Make the transaction's Job.
     CreateJob(Transaction),
     /// Delete a Job and its pods.
@@ -173,6 +175,12 @@ impl<'a> Draft<'a> {
             ..NodeShimStatus::default()
         };
         self.say("NodeReplaced", "another node has taken this name");
+    }
+
+    /// Whether there may be something to undo on the node. The note on the node alone would do if its
+    /// cache were never behind.
+    fn is_touched(&self, node: &NodeFacts) -> bool {
+        node.touched_by.contains(&self.seen.object.spec.shim) || self.status.transaction.is_some()
     }
 
     /// Sets why the object stands where it stands.

@@ -50,7 +50,7 @@ pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
     check_proof(draft, node);
     match draft.status.phase {
         Phase::Pending | Phase::Draining | Phase::Removing => begin(draft, node),
-        Phase::Installing => installing(draft),
+        Phase::Installing => installing(draft, node),
         Phase::Verifying => verifying(draft, node),
         Phase::Ready => ready(draft, node),
         Phase::Failed => failed(draft, node),
@@ -112,7 +112,7 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.say("Installing", "the installer is started on the node");
 }
 
-fn installing(draft: &mut Draft<'_>) {
+fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
     let Some(transaction) = draft.status.transaction.clone() else {
         draft.status.phase = Phase::Pending;
         return draft.poll(Duration::ZERO);
@@ -124,6 +124,9 @@ fn installing(draft: &mut Draft<'_>) {
             draft.say("Installing", "the installer is started on the node");
         }
         JobState::Missing => {
+            if !node.touched_by.contains(&draft.seen.goal.shim) {
+                draft.actions.push(Action::Mark(true));
+            }
             draft.actions.push(Action::CreateJob(transaction));
             draft.poll(POLL);
             draft.say("Installing", "the installer is started on the node");

@@ -14,13 +14,11 @@ pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
     draft.status.last_report = Some(short(report, draft.now()));
     match (report.outcome, report.operation) {
         (Outcome::Done | Outcome::Unchanged, Operation::Install) => {
-            draft.status.touched = true;
             draft.status.installed = Some(installed(report, &draft.seen.goal.image));
             draft.event(Reason::Installed, report.message.clone());
             return true;
         }
         (Outcome::Done | Outcome::Unchanged, Operation::Uninstall) => {
-            draft.status.touched = false;
             draft.status.installed = None;
             return true;
         }
@@ -38,7 +36,6 @@ pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
             failed(draft, &report.reason, &report.message, Kind::Failed);
         }
         (Outcome::Failed, Operation::Install) => {
-            draft.status.touched = true;
             draft.status.proof = None;
             draft.event(Reason::InstallFailed, sentence(report));
             failed(draft, &report.reason, &report.message, Kind::Failed);
@@ -61,7 +58,6 @@ pub(super) fn silent(draft: &mut Draft<'_>, operation: Operation, message: &str)
         }
         Operation::Uninstall => Reason::UninstallFailed,
     };
-    draft.status.touched = true;
     draft.event(reason, message);
     failed(draft, "NoReport", message, Kind::Failed);
 }

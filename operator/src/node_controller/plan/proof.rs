@@ -37,7 +37,7 @@ pub(super) fn lost(proof: &Proof, node: &NodeFacts, goal: &Goal) -> Option<Strin
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
@@ -54,6 +54,7 @@ mod tests {
             control_plane: false,
             unsupported: None,
             wanted: true,
+            touched_by: BTreeSet::new(),
             labels: BTreeMap::new(),
         }
     }

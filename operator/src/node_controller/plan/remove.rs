@@ -62,10 +62,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
             );
         }
         // It may have run and been deleted; the uninstaller finds out.
-        JobState::Missing => {
-            draft.status.touched = true;
-            drain(draft, node);
-        }
+        JobState::Missing => drain(draft, node),
         JobState::Reported(report) => {
             outcome::reported(draft, report);
             after_install(draft, node);
@@ -96,7 +93,7 @@ fn drain(draft: &mut Draft<'_>, node: &NodeFacts) {
         draft.actions.push(Action::Release);
         return;
     }
-    if !draft.status.touched {
+    if !draft.is_touched(node) {
         draft.event(Reason::Removed, "nothing of the shim is on the node");
         draft.actions.push(Action::Release);
         return;
@@ -159,6 +156,7 @@ fn removing(draft: &mut Draft<'_>, node: &NodeFacts) {
         JobState::Reported(report) => {
             if outcome::reported(draft, report) {
                 draft.event(Reason::Removed, report.message.clone());
+                draft.actions.push(Action::Mark(false));
                 draft.actions.push(Action::Release);
             }
         }

@@ -1,6 +1,6 @@
 //! A node's life, one observation at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -40,6 +40,7 @@ fn fresh() -> Observed {
             control_plane: false,
             unsupported: None,
             wanted: true,
+            touched_by: BTreeSet::new(),
             labels: BTreeMap::new(),
         }),
         job: JobState::Missing,
@@ -62,6 +63,9 @@ impl Observed {
         let next = plan(self);
         self.object.status = Some(next.status.clone());
         for action in &next.actions {
+            if let (Action::Mark(on), Some(node)) = (action, &mut self.node) {
+                node.touched_by = on.then(|| "slipway".to_owned()).into_iter().collect();
+            }
             if let (Action::Label(on), Some(node)) = (action, &mut self.node) {
                 let proven = node.proven_labels("slipway");
                 for (key, value) in proven {
@@ -177,7 +181,10 @@ fn the_transaction_is_written_down_before_its_job_is_made() {
     let transaction = begin.status.transaction.unwrap();
     assert!(transaction.job.starts_with("slipway-install-") && transaction.job.len() <= 63);
     let make = seen.step();
-    assert_eq!(make.actions, [Action::CreateJob(transaction)]);
+    assert_eq!(
+        make.actions,
+        [Action::Mark(true), Action::CreateJob(transaction)]
+    );
 }
 
 #[test]
@@ -299,8 +306,7 @@ fn every_bad_end_of_an_install_is_told_and_tried_again_later() {
         assert_eq!(condition(&next, READY), ("False", "ConfigInvalid"));
         assert_eq!(condition(&next, DEGRADED), ("True", "ConfigInvalid"));
         assert_eq!(next.status.failures, 1);
-        // Only these two leave the node as it was.
-        assert_eq!(next.status.touched, outcome == "failed", "{outcome}");
+
         let wait = next.status.next_retry_time.unwrap().0.as_second() - NOW;
         assert!(wait >= least_wait, "{outcome}: {wait}");
 
@@ -327,13 +333,13 @@ fn a_silent_job_is_a_failure_that_may_have_changed_the_node() {
     let next = seen.step();
     assert_eq!(condition(&next, READY), ("False", "NoReport"));
     assert_eq!(reasons(&next), [Reason::InstallFailed]);
-    assert!(next.status.touched);
     assert!(next.status.last_error.unwrap().contains("OOMKilled"));
 }
 
 #[test]
 fn a_vanished_job_is_made_again_under_its_name() {
     let mut seen = installing();
+    seen.step();
     let first = seen.step().actions;
     seen.job = JobState::Running { hint: None };
     assert_eq!(seen.step().actions, []);
@@ -519,7 +525,7 @@ fn another_node_of_the_same_name_starts_afresh() {
         [Action::Label(false), Action::DeleteJob(old.job.clone())]
     );
     assert_eq!(next.status.phase, Phase::Pending);
-    assert_eq!((next.status.proof, next.status.touched), (None, false));
+    assert_eq!(next.status.proof, None);
     let again = seen.step().status.transaction.unwrap();
     assert_ne!(again.job, old.job);
 }
@@ -593,7 +599,7 @@ fn the_object_goes_when_the_node_is_clean_and_not_before() {
     assert_eq!(seen.step().actions, []);
     seen.reports("uninstall", "done", "Removed");
     let next = seen.step();
-    assert_eq!(next.actions, [Action::Release]);
+    assert_eq!(next.actions, [Action::Mark(false), Action::Release]);
     assert_eq!(reasons(&next), [Reason::Removed]);
 }
 
@@ -631,14 +637,20 @@ fn an_uninstaller_that_finds_pods_waits_for_them_soon() {
 
 #[test]
 fn nothing_to_undo_means_no_uninstaller() {
-    let never_began = fresh().with(|seen| seen.turn = false);
-    let refused = installing().with(|seen| seen.reports("install", "refused", "ConfigInvalid"));
-    for mut seen in [never_began, refused] {
-        seen.step();
-        seen.node_mut().wanted = false;
-        seen.delete();
-        assert_eq!(seen.step().actions, [Action::Release]);
-    }
+    let mut seen = fresh().with(|seen| seen.turn = false);
+    seen.step();
+    seen.node_mut().wanted = false;
+    seen.delete();
+    assert_eq!(seen.step().actions, [Action::Release]);
+}
+
+#[test]
+fn what_an_earlier_object_left_behind_is_undone() {
+    let mut seen = fresh();
+    seen.node_mut().wanted = false;
+    seen.node_mut().touched_by.insert("slipway".into());
+    seen.delete();
+    assert_eq!(seen.step().status.phase, Phase::Removing);
 }
 
 #[test]
@@ -653,7 +665,6 @@ fn an_installer_is_never_stopped_half_way() {
     seen.reports("install", "done", "Installed");
     let next = seen.step();
     assert_eq!(next.status.phase, Phase::Removing);
-    assert!(next.status.touched);
 }
 
 #[test]
@@ -682,7 +693,7 @@ fn wanted_again_during_the_uninstall_lets_it_end_first() {
     seen.job = JobState::Running { hint: None };
     assert_eq!(seen.step().actions, []);
     seen.reports("uninstall", "done", "Removed");
-    assert_eq!(seen.step().actions, [Action::Release]);
+    assert_eq!(seen.step().actions, [Action::Mark(false), Action::Release]);
 }
 
 #[test]
