@@ -1,6 +1,6 @@
 //! A profile's rules, sorted by system call number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
 
@@ -71,14 +71,15 @@ pub(super) fn translate(profile: &LinuxSeccomp) -> Result<Filter, SpecError> {
         ));
     }
     let mut calls: BTreeMap<u32, Verdict> = BTreeMap::new();
-    let mut settled: Vec<u32> = Vec::new();
+    let numbers = syscalls::numbers();
+    let mut settled: BTreeSet<u32> = BTreeSet::new();
     let mut newest = None;
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("linux.seccomp.syscalls[{index}]");
         let action = action(&field, entry.action(), entry.errno_ret())?;
         let alternatives = alternatives(&field, entry)?;
         for name in entry.names() {
-            let Some(number) = syscalls::number(name) else {
+            let Some(&number) = numbers.get(name.as_str()) else {
                 continue;
             };
             newest = newest.max(Some(number));
@@ -92,7 +93,7 @@ pub(super) fn translate(profile: &LinuxSeccomp) -> Result<Filter, SpecError> {
             if alternatives.is_empty() {
                 verdict.rules.clear();
                 verdict.otherwise = action;
-                settled.push(number);
+                settled.insert(number);
             } else {
                 verdict
                     .rules

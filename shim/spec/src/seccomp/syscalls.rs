@@ -1,10 +1,12 @@
 //! System call names and their numbers on this architecture: the libc crate's, and those it does not have
 //! under every C library we build with (from the kernel's `scripts/syscall.tbl` and `syscall_64.tbl`).
 
-/// The number of a system call; `None` if this architecture has none of the name.
-pub(super) fn number(name: &str) -> Option<u32> {
+use std::collections::HashMap;
+
+/// The numbers of this architecture's calls by name, for a profile's hundreds of look-ups.
+pub(super) fn numbers() -> HashMap<&'static str, u32> {
     let by_libc = [COMMON, OF_ARCHITECTURE].into_iter().flatten();
-    let number = by_libc
+    by_libc
         .filter_map(|(constant, number)| Some((constant.strip_prefix("SYS_")?, *number)))
         .chain(
             [NEWER, OF_ARCHITECTURE_NOT_IN_LIBC]
@@ -12,8 +14,8 @@ pub(super) fn number(name: &str) -> Option<u32> {
                 .flatten()
                 .copied(),
         )
-        .find_map(|(known, number)| (known == name).then_some(number))?;
-    u32::try_from(number).ok()
+        .filter_map(|(name, number)| Some((name, u32::try_from(number).ok()?)))
+        .collect()
 }
 
 type Table = &'static [(&'static str, libc::c_long)];
@@ -141,6 +143,8 @@ mod tests {
 
     #[test]
     fn names_of_this_architecture_are_known() {
+        let numbers = numbers();
+        let number = |name| numbers.get(name).copied();
         assert_eq!(
             number("write").map(libc::c_long::from),
             Some(libc::SYS_write)
