@@ -56,11 +56,25 @@ config() {
 
 running() { [ "$(docker inspect -f '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
 
-nodes_ready() {
+# nodes_are FILTER: whether as many nodes as there are containers pass a jq filter.
+nodes_are() {
     local -a all
     mapfile -t all < <(cluster_nodes)
-    [ "$(kubectl get nodes --request-timeout=5s -o json 2>/dev/null | jq '[.items[].status.conditions[]
-        | select(.type == "Ready" and .status == "True")] | length')" = "${#all[@]}" ]
+    [ "$(kubectl get nodes --request-timeout=5s -o json 2>/dev/null |
+        jq "[.items[] | select($1)] | length")" = "${#all[@]}" ]
+}
+
+nodes_joined() { nodes_are '.spec.podCIDR'; }
+
+nodes_ready() { nodes_are '[.status.conditions[] | select(.type == "Ready" and .status == "True")] | any'; }
+
+# wait_for SECONDS CONDITION: and what is the matter with the nodes if it does not come.
+wait_for() {
+    until_true "$@" && return
+    kubectl get nodes -o json | jq -r '.items[] | .metadata.name as $node | .status.conditions[]
+        | select(.type == "Ready" and .status != "True") | "error: node \($node) is not ready: \(.message)"'
+    echo "error: after $1s not all of $(cluster_nodes | wc -l) nodes pass $2"
+    return 1
 }
 
 dns_ready() {
@@ -111,8 +125,10 @@ up() {
         step "removing a cluster $CLUSTER that is half made, stopped or out of date" cluster-remove remove
     fi
     step "creating the cluster $CLUSTER (kind, Kubernetes $KUBERNETES_VERSION)" cluster-create create "$wanted"
+    # Their pod ranges are known only then.
+    step "waiting until all nodes have joined" cluster-joined wait_for 180 nodes_joined
     step "laying the pod network" cluster-network "$TESTBED/network.sh"
-    step "waiting until all nodes are ready" cluster-nodes until_true 180 nodes_ready
+    step "waiting until all nodes are ready" cluster-nodes wait_for 180 nodes_ready
     step "waiting for the cluster's DNS" cluster-dns kubectl -n kube-system rollout status deployment/coredns --timeout=180s
     identity "$wanted" >"$CACHE/cluster-$CLUSTER.yaml"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# foreign.sh: the aarch64 programs of a node, run once in emulation: they start, and say what they are.
+# foreign.sh: the aarch64 programs of a node, run once in emulation: they start, say what they are, and compile and run a
+# module.
 . "$(dirname "$0")/lib.sh"
 
 for program in containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-node-installer; do
@@ -7,6 +8,7 @@ for program in containerd-shim-slipway-v1 slipway-worker slipway-compile slipway
 done
 # shellcheck disable=SC2086 # a list of words
 "$TESTBED/build.sh" $PROGRAMS
+"$TESTBED/guests.sh"
 
 # emulated PROGRAM ARGUMENT...
 emulated() {
@@ -18,7 +20,7 @@ emulated() {
 # answers PROGRAM TEXT ARGUMENT...: whether the program ends well and its output has TEXT.
 answers() {
     local output
-    output=$(emulated "$1" "${@:3}")
+    output=$(emulated "$1" "${@:3}" 2>&1)
     printf '%s\n' "$output"
     grep -qF -- "$2" <<<"$output" || {
         echo "error: $1 ${*:3}: its output lacks '$2'"
@@ -27,9 +29,12 @@ answers() {
 }
 
 all() {
+    local code=$CACHE/stage/canary-aarch64.cwasm
     answers containerd-shim-slipway-v1 containerd-shim-slipway-v1 -v
     answers slipway-worker slipway-worker --version
     answers slipway-compile slipway-compile --version
     answers slipway-node-installer uninstall --help
+    emulated slipway-compile --output "$code" "$CACHE/stage/canary.wasm"
+    answers slipway-worker 'slipway canary ok' run "$code"
 }
 step "running the aarch64 programs in emulation (qemu-user)" foreign all
