@@ -222,6 +222,13 @@ impl Pod {
             let message = format!("task {}: has no cgroup to count in", request.id);
             return Err(Status::new(Code::FailedPrecondition, message));
         };
+        if task.exit().is_some() {
+            // systemd removes an empty scope by itself; containerd passes over what is not found.
+            return Err(Status::new(
+                Code::NotFound,
+                format!("task {}: has ended and is counted no more", request.id),
+            ));
+        }
         match cgroup.stats() {
             Ok(stats) => reply(&StatsResponse {
                 stats: Some(metrics::encode(&stats)),

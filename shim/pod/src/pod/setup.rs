@@ -250,6 +250,9 @@ impl Pod {
         let (id, path) = (compilation.task.clone(), compilation.path.clone());
         match compilation.outcome(status) {
             Outcome::Compiled(digest) => {
+                // The compiler has opened the cache anew; so do we, for the directory we hold may have been removed
+                // and made again since, by an uninstall and an install.
+                self.cache = None;
                 let code = self.cache().and_then(|cache| cache.get(&digest));
                 match code {
                     Ok(Some(code)) => self.send_code(&id, &code),
