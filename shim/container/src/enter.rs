@@ -51,26 +51,6 @@ pub fn enter(plan: &Plan) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Enters a pod's sandbox, which runs nothing: namespaces, names and sysctls, and an empty read-only root
-/// directory, so that it holds no mount of the node.
-///
-/// # Errors
-/// As [`enter`].
-pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
-    umask(Mode::empty());
-    set_oom_score_adj(plan)?;
-    namespaces::enter(plan)?;
-
-    mount_api::propagate_path(Path::new("/"), libc::MS_SLAVE | libc::MS_REC)
-        .when(|| "change the propagation of /".to_owned())?;
-    // Any directory will do to mount on; nobody else sees this mount namespace.
-    let place = Root::open(Path::new("/proc")).when(|| "open /proc".to_owned())?;
-    let empty = mount_api::empty_directory().when(|| "make an empty directory".to_owned())?;
-    mount_api::attach(empty, &place).when(|| "mount an empty directory".to_owned())?;
-    let root = Root::open(Path::new("/proc")).when(|| "open an empty directory".to_owned())?;
-    pivot::into(&root)
-}
-
 /// Before the pivot, through the node's own `/proc`. Lowering it takes CAP_SYS_RESOURCE, which nested nodes
 /// lack; containerd's `restrict_oom_score_adj` is for them.
 fn set_oom_score_adj(plan: &Plan) -> Result<(), SetupError> {

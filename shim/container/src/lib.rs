@@ -38,7 +38,7 @@ mod root;
 mod rootfs;
 mod seal;
 
-pub use enter::{enter, enter_sandbox};
+pub use enter::enter;
 pub use error::SetupError;
 pub use module::{ModuleError, OpenedModule, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};

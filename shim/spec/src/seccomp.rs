@@ -14,6 +14,8 @@
 
 mod program;
 mod rules;
+#[cfg(test)]
+mod simulate;
 mod syscalls;
 
 use oci_spec::runtime::{

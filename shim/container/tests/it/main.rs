@@ -9,6 +9,6 @@ mod child;
 mod config;
 mod files;
 mod modules;
+mod namespaces;
 mod privileges;
-mod sandbox;
 mod seccomp;
