@@ -41,6 +41,10 @@ packages() {
             die "this Debian has no package rustup: please install rustup by hand, then run this again"
         ;;
     esac
+    # Newer releases have the client in a package of its own.
+    case " ${wanted[*]} " in
+    *" docker.io "*) ! apt-cache show docker-cli >/dev/null 2>&1 || wanted+=(docker-cli) ;;
+    esac
     step "installing Debian packages: ${wanted[*]}" apt-install \
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${wanted[@]}"
 }
