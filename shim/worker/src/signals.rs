@@ -37,6 +37,16 @@ pub(crate) fn end_at_once() -> io::Result<()> {
         .try_for_each(|signal| install(signal, end))
 }
 
+/// Ignores these signals until somebody else handles them: tokio's handlers call those before them.
+///
+/// # Errors
+/// When the disposition cannot be changed.
+pub(crate) fn let_go(signals: &[libc::c_int]) -> io::Result<()> {
+    signals
+        .iter()
+        .try_for_each(|&signal| set(signal, libc::SIG_IGN))
+}
+
 static TICKING: OnceLock<Engine> = OnceLock::new();
 
 /// Moves the engine's epoch on for each turn of processor time that this process has used: an idle server
@@ -68,11 +78,15 @@ pub(crate) fn take_turns(engine: &Engine) -> io::Result<()> {
 }
 
 fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    set(signal, handler as *const () as usize)
+}
+
+fn set(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: an all-zero sigaction is a valid one; the handlers here only do what handlers may. They run on
     // the alternate stack where there is one, since a guest's stack may be full.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
+        action.sa_sigaction = handler;
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
         libc::sigemptyset(&raw mut action.sa_mask);
         match libc::sigaction(signal, &raw const action, ptr::null_mut()) {

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Handler, Listen, request};
 use crate::ending::say;
+use crate::signals;
 
 /// Connections at a time; more wait in the backlog.
 const CONNECTIONS: usize = 1024;
@@ -107,8 +108,6 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD)
-        // A client that has sent all may close its side and still wants its answer.
-        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     // What a client does wrong, or that it went away, is not the container's log's business.
@@ -129,6 +128,7 @@ struct Stop {
 
 impl Stop {
     fn new() -> io::Result<Self> {
+        signals::let_go(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT])?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -1,0 +1,219 @@
+//! The worker as a container, with this test as its pod process. Needs root, as the worker does.
+
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use slipway_shim_wire::{
+    Channel, Mount, Namespace, NamespaceKind, Plan, ToPod, ToWorker, WORKER_FD,
+};
+
+use crate::{Guests, HELLO, WORKER, lossy};
+
+/// A root file system with a module in it, and a worker that waits for its plan.
+struct Pod {
+    root: tempfile::TempDir,
+    worker: Option<Child>,
+    channel: Channel,
+}
+
+impl Pod {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["proc", "dev", "tmp"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        fs::write(root.path().join("app.wasm"), "the module's bytes").unwrap();
+        let log = root.path().join("tmp/termination-log");
+        fs::write(&log, "").unwrap();
+        // As the kubelet makes it: the container may run as anybody.
+        fs::set_permissions(log, fs::Permissions::from_mode(0o666)).unwrap();
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let worker = spawn(&theirs);
+        Self {
+            root,
+            worker: Some(worker),
+            channel: Channel::new(ours),
+        }
+    }
+
+    fn plan(&self, args: &[&str]) -> Plan {
+        let mount = |fstype: &str, target: &str| Mount {
+            fstype: fstype.into(),
+            source: fstype.into(),
+            target: target.into(),
+            ..Mount::default()
+        };
+        let mut log = mount("", "/dev/termination-log");
+        log.source = path(self.root.path(), "tmp/termination-log");
+        log.flags = libc::MS_BIND;
+        let mut plan = Plan {
+            id: "test".into(),
+            mounts: vec![mount("proc", "/proc"), mount("tmpfs", "/dev"), log],
+            namespaces: vec![Namespace {
+                kind: NamespaceKind::Mount,
+                path: None,
+            }],
+            ..Plan::default()
+        };
+        plan.rootfs.path = self.root.path().to_owned();
+        plan.process.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        plan.process.cwd = "/".into();
+        plan.process.uid = 1234;
+        plan.process.gid = 1234;
+        plan
+    }
+
+    fn send(&self, message: &ToWorker, attached: Option<&File>) {
+        use std::os::fd::AsFd;
+        self.channel
+            .send(message, attached.map(AsFd::as_fd))
+            .unwrap();
+    }
+
+    fn receive(&mut self) -> (ToPod, Option<OwnedFd>) {
+        self.channel.recv().unwrap()
+    }
+
+    /// Sends `Go` and tells exit status, stdout, stderr and termination message.
+    fn go(mut self) -> (Option<i32>, String, String, String) {
+        assert_eq!(self.receive().0, ToPod::Ready);
+        self.send(&ToWorker::Go, None);
+        let output = self.worker.take().unwrap().wait_with_output().unwrap();
+        let message = fs::read_to_string(self.root.path().join("tmp/termination-log")).unwrap();
+        (
+            output.status.code(),
+            lossy(&output.stdout),
+            lossy(&output.stderr),
+            message,
+        )
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if let Some(mut worker) = self.worker.take() {
+            // Gone already, or of no more use.
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
+
+fn path(root: &Path, name: &str) -> String {
+    root.join(name).to_str().unwrap().to_owned()
+}
+
+fn spawn(channel: &OwnedFd) -> Child {
+    let channel = channel.as_raw_fd();
+    let mut command = Command::new(WORKER);
+    command.env_clear().stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: only dup2 and unshare between fork and exec. A PID namespace is not made: it would be for the
+    // worker's children.
+    unsafe {
+        command.pre_exec(move || match libc::dup2(channel, WORKER_FD) {
+            -1 => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
+    command.spawn().unwrap()
+}
+
+#[test]
+fn a_container_runs_from_plan_to_exit_status() {
+    let mut pod = Pod::new();
+    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    let (need, module) = pod.receive();
+    let expected = ToPod::NeedCode {
+        path: "/app.wasm".into(),
+        on_rootfs: true,
+    };
+    assert_eq!(need, expected);
+    let module = std::io::read_to_string(File::from(module.unwrap())).unwrap();
+    assert_eq!(module, "the module's bytes");
+    let code = File::open(Guests::new().compile(HELLO)).unwrap();
+    pod.send(&ToWorker::Code, Some(&code));
+    let (status, stdout, stderr, message) = pod.go();
+    assert_eq!(status, Some(7), "{stderr}");
+    assert_eq!((stdout.as_str(), stderr.as_str()), ("hello\n", ""));
+    assert_eq!(message, "");
+}
+
+#[test]
+fn a_component_is_mapped_by_an_unprivileged_worker() {
+    let component = r#"(component
+        (core module $m (func (export "run") (result i32) i32.const 1))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $export (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.6" (instance $export)))"#;
+    let mut pod = Pod::new();
+    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.receive();
+    let code = File::open(Guests::new().compile(component)).unwrap();
+    pod.send(&ToWorker::Code, Some(&code));
+    let (status, _, stderr, _) = pod.go();
+    assert_eq!((status, stderr.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn a_missing_file_is_said_after_go_and_in_the_termination_message() {
+    let pod = Pod::new();
+    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/none.wasm"]))), None);
+    let (status, _, stderr, message) = pod.go();
+    assert_eq!(status, Some(127));
+    assert_eq!(
+        stderr,
+        "slipway: /none.wasm: no such file in the container\n"
+    );
+    assert_eq!(message, "/none.wasm: no such file in the container");
+}
+
+#[test]
+fn why_there_is_no_code_is_said_after_go() {
+    let mut pod = Pod::new();
+    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.receive();
+    let refusal = ToWorker::NoCode {
+        exit_code: 126,
+        message: "/app.wasm: is text, not WebAssembly".into(),
+    };
+    pod.send(&refusal, None);
+    let (status, stdout, stderr, message) = pod.go();
+    assert_eq!((status, stdout.as_str()), (Some(126), ""));
+    assert_eq!(stderr, "slipway: /app.wasm: is text, not WebAssembly\n");
+    assert_eq!(message, "/app.wasm: is text, not WebAssembly");
+}
+
+#[test]
+fn a_container_that_cannot_be_set_up_says_what_failed() {
+    let mut pod = Pod::new();
+    let mut plan = pod.plan(&["/app.wasm"]);
+    plan.mounts[0].fstype = "nosuchfs".into();
+    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    let (ToPod::SetupFailed { message }, _) = pod.receive() else {
+        panic!("a plan that cannot be carried out was");
+    };
+    assert!(message.contains("/proc"), "{message}");
+}
+
+#[test]
+fn a_worker_without_its_pod_process_ends() {
+    let mut pod = Pod::new();
+    let worker = pod.worker.take().unwrap();
+    drop(pod);
+    let output = worker.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(76));
+    assert!(lossy(&output.stderr).contains("closed by the other side"));
+}

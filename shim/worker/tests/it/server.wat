@@ -1,0 +1,91 @@
+;; A wasi:http server without bodies, in as little text as the interface allows: 200, but it traps for a path of
+;; 6 bytes (/trap!), and computes for ever for one of 5 (/spin).
+(component
+  (import "wasi:http/types@0.2.0" (instance $types
+    (export "fields" (type $fields (sub resource)))
+    (export "incoming-request" (type $request (sub resource)))
+    (export "outgoing-response" (type $response (sub resource)))
+    (export "response-outparam" (type $outparam (sub resource)))
+    (type $dns (record (field "rcode" (option string)) (field "info-code" (option u16))))
+    (export "DNS-error-payload" (type $dns-error (eq $dns)))
+    (type $tls (record (field "alert-id" (option u8)) (field "alert-message" (option string))))
+    (export "TLS-alert-received-payload" (type $tls-alert (eq $tls)))
+    (type $size (record (field "field-name" (option string)) (field "field-size" (option u32))))
+    (export "field-size-payload" (type $field-size (eq $size)))
+    (type $code (variant
+      (case "DNS-timeout") (case "DNS-error" $dns-error)
+      (case "destination-not-found") (case "destination-unavailable")
+      (case "destination-IP-prohibited") (case "destination-IP-unroutable")
+      (case "connection-refused") (case "connection-terminated") (case "connection-timeout")
+      (case "connection-read-timeout") (case "connection-write-timeout") (case "connection-limit-reached")
+      (case "TLS-protocol-error") (case "TLS-certificate-error") (case "TLS-alert-received" $tls-alert)
+      (case "HTTP-request-denied") (case "HTTP-request-length-required")
+      (case "HTTP-request-body-size" (option u64)) (case "HTTP-request-method-invalid")
+      (case "HTTP-request-URI-invalid") (case "HTTP-request-URI-too-long")
+      (case "HTTP-request-header-section-size" (option u32))
+      (case "HTTP-request-header-size" (option $field-size))
+      (case "HTTP-request-trailer-section-size" (option u32)) (case "HTTP-request-trailer-size" $field-size)
+      (case "HTTP-response-incomplete") (case "HTTP-response-header-section-size" (option u32))
+      (case "HTTP-response-header-size" $field-size) (case "HTTP-response-body-size" (option u64))
+      (case "HTTP-response-trailer-section-size" (option u32)) (case "HTTP-response-trailer-size" $field-size)
+      (case "HTTP-response-transfer-coding" (option string)) (case "HTTP-response-content-coding" (option string))
+      (case "HTTP-response-timeout") (case "HTTP-upgrade-failed") (case "HTTP-protocol-error")
+      (case "loop-detected") (case "configuration-error") (case "internal-error" (option string))))
+    (export "error-code" (type $error-code (eq $code)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[constructor]outgoing-response"
+      (func (param "headers" (own $fields)) (result (own $response))))
+    (export "[method]incoming-request.path-with-query"
+      (func (param "self" (borrow $request)) (result (option string))))
+    (export "[static]response-outparam.set"
+      (func (param "param" (own $outparam)) (param "response" (result (own $response) (error $error-code)))))))
+  (alias export $types "incoming-request" (type $request))
+  (alias export $types "response-outparam" (type $outparam))
+
+  (core module $library
+    (memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.get $at)))
+  (core instance $library (instantiate $library))
+  (alias core export $library "memory" (core memory $memory))
+  (alias core export $library "realloc" (core func $realloc))
+
+  (alias export $types "[constructor]fields" (func $fields))
+  (alias export $types "[constructor]outgoing-response" (func $response))
+  (alias export $types "[method]incoming-request.path-with-query" (func $path))
+  (alias export $types "[static]response-outparam.set" (func $set))
+  (core func $fields (canon lower (func $fields)))
+  (core func $response (canon lower (func $response)))
+  (core func $path (canon lower (func $path) (memory $memory) (realloc $realloc)))
+  (core func $set (canon lower (func $set) (memory $memory)))
+
+  (core module $server
+    (import "library" "memory" (memory 1))
+    (import "types" "fields" (func $fields (result i32)))
+    (import "types" "response" (func $response (param i32) (result i32)))
+    (import "types" "path" (func $path (param i32 i32)))
+    (import "types" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (func (export "handle") (param $request i32) (param $outparam i32) (local $length i32)
+      ;; option<string> at 0: 0 whether, 4 where, 8 how long
+      (call $path (local.get $request) (i32.const 0))
+      (local.set $length (i32.load (i32.const 8)))
+      (if (i32.eq (local.get $length) (i32.const 6)) (then unreachable))
+      (if (i32.eq (local.get $length) (i32.const 5)) (then (loop $forever (br $forever))))
+      (call $set (local.get $outparam)
+        (i32.const 0) (call $response (call $fields))
+        (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))
+  (core instance $server (instantiate $server
+    (with "library" (instance $library))
+    (with "types" (instance
+      (export "fields" (func $fields))
+      (export "response" (func $response))
+      (export "path" (func $path))
+      (export "set" (func $set))))))
+
+  (func $handle (param "request" (own $request)) (param "response-out" (own $outparam))
+    (canon lift (core func $server "handle")))
+  (instance $handler (export "handle" (func $handle)))
+  (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))
