@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::failure::{Failure, Reason, chain};
-use crate::host::files::FileError;
+use crate::host::files::{self, FileError};
 use crate::host::{HostRoot, root::RootError};
 use crate::journal::store::JournalError;
 use crate::journal::{Expectation, Journal, Stage, Transaction};
@@ -137,6 +137,13 @@ impl Engine<'_> {
             transaction.stage
         );
         self.steps.enter("recover");
+        for folder in transaction
+            .changes
+            .iter()
+            .filter_map(|change| change.path.parent())
+        {
+            files::sweep(&self.root.local(folder));
+        }
         if transaction.stage == Stage::Applied && self.is_applied(&transaction) {
             return match self.finish(transaction) {
                 Ok(()) => Ok(Some(Recovered::Committed)),

@@ -198,6 +198,21 @@ pub fn remove_folder_if_empty(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes temporary files that a killed run left in a folder.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".slipway-") && name.ends_with(".tmp") {
+            // What cannot be removed now is tried again by the next run.
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+                _ => fs::remove_file(entry.path()),
+            };
+        }
+    }
+}
+
 /// Makes earlier renames and removals in a folder durable.
 pub fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder)

@@ -153,6 +153,7 @@ impl Journal {
         }
         used.extend(self.installed()?.iter().flat_map(managed));
         let folder = self.folder.join("blobs");
+        files::sweep(&self.folder);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if !used.contains(entry.file_name().to_string_lossy().as_ref()) {
                 files::remove(&entry.path())?;
@@ -161,13 +162,22 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes everything of ours here, if nothing stands on the node and nothing is under way.
+    /// Removes the journal, if nothing stands on the node and nothing is under way.
     pub fn remove_if_unused(&self) -> Result<(), JournalError> {
+        self.remove_unused(&[&self.folder])
+    }
+
+    /// Removes the journal and the shim's compiled code, if nothing stands on the node and nothing is under way.
+    pub fn remove_state_if_unused(&self) -> Result<(), JournalError> {
+        self.remove_unused(&[&self.folder, &self.state.join(CACHE)])
+    }
+
+    fn remove_unused(&self, folders: &[&Path]) -> Result<(), JournalError> {
         if self.open_transaction()?.is_some() || self.installed()?.is_some() || !self.state.exists()
         {
             return Ok(());
         }
-        for folder in [&self.folder, &self.state.join(CACHE)] {
+        for folder in folders {
             match fs::remove_dir_all(folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(io_error("remove", folder)(error).into());
@@ -276,7 +286,13 @@ mod tests {
     fn an_unused_journal_goes_without_a_trace_and_foreign_files_stay() {
         let (dir, journal) = journal();
         journal.keep(b"x", Attributes::ours()).unwrap();
+        fs::create_dir_all(dir.path().join("var/lib/slipway/cache/key")).unwrap();
         journal.remove_if_unused().unwrap();
+        assert!(
+            dir.path().join("var/lib/slipway/cache/key").exists(),
+            "not the journal's"
+        );
+        journal.remove_state_if_unused().unwrap();
         assert!(!dir.path().join("var/lib/slipway").exists());
         journal.keep(b"x", Attributes::ours()).unwrap();
         fs::write(dir.path().join("var/lib/slipway/mine"), "").unwrap();

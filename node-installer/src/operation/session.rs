@@ -1,7 +1,6 @@
 //! What every operation on a node begins with.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -11,6 +10,7 @@ use crate::containerd::dump::Dump;
 use crate::containerd::validate::Judge;
 use crate::detect::{self, Daemon};
 use crate::failure::Failure;
+use crate::host::files::{self, Attributes};
 use crate::host::lock::{self, Lock};
 use crate::host::{HostRoot, process};
 use crate::journal::{
@@ -97,8 +97,10 @@ impl<'a> Session<'a> {
             }
             .to_owned(),
         );
-        if let Some(folder) = daemon.config.parent() {
-            self.sweep(folder);
+        if let Some(folder) = daemon.config.parent()
+            && let Ok(folder) = self.root.locate(folder)
+        {
+            files::sweep(&folder);
         }
         Ok(daemon)
     }
@@ -139,6 +141,7 @@ impl<'a> Session<'a> {
             node: self.args,
             installer,
             is_watchdog: false,
+            restarted_at: None,
         }
     }
 
@@ -210,28 +213,10 @@ impl<'a> Session<'a> {
     }
 
     /// Keeps a text in the journal.
-    pub(super) fn keep(
-        &self,
-        text: &str,
-        like: &crate::host::files::Attributes,
-    ) -> Result<Snapshot, Failure> {
+    pub(super) fn keep(&self, text: &str, like: &Attributes) -> Result<Snapshot, Failure> {
         self.journal
             .keep(text.as_bytes(), like.clone())
             .map_err(|error| Failure::refused(&error))
-    }
-
-    /// Removes temporary files that a killed run left in a folder of the configuration.
-    pub(super) fn sweep(&self, folder: &Path) {
-        let Ok(local) = self.root.locate(folder) else {
-            return;
-        };
-        for entry in fs::read_dir(local).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(".slipway-") && name.ends_with(".tmp") {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         // Nothing was ever installed, or all of it is gone: then a broken containerd is not ours to look at.
         session
             .journal
-            .remove_if_unused()
+            .remove_state_if_unused()
             .map_err(|error| Failure::failed(&error))?;
         report.end(
             Outcome::Unchanged,
@@ -196,7 +196,7 @@ fn remove_rest(
     }
     session
         .journal
-        .remove_if_unused()
+        .remove_state_if_unused()
         .map_err(|error| Failure::failed(&error))?;
     Ok(kept)
 }

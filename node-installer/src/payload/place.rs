@@ -81,7 +81,7 @@ pub fn place(
     let base = root.locate(install_root)?;
     let created = files::create_folders(&base)?;
     let created_folders = created.iter().map(|path| host_of(root, path)).collect();
-    sweep(&base);
+    files::sweep(&base);
 
     let target = base.join(&payload.digest);
     let new = !target.exists();
@@ -161,17 +161,6 @@ pub fn remove(
         files::remove_folder_if_empty(&root.locate(folder)?)?;
     }
     Ok(())
-}
-
-/// Removes what a killed run left half-made.
-fn sweep(base: &Path) {
-    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(".slipway-") && name.ends_with(".tmp") {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 fn host_of(root: &HostRoot, local: &Path) -> PathBuf {

@@ -33,6 +33,8 @@ pub struct Live<'r> {
     pub installer: PathBuf,
     /// Whether this process is the watchdog, which must not wait for its own end.
     pub is_watchdog: bool,
+    /// When containerd was last restarted here, in seconds since the epoch: older words of it are no explanation.
+    pub restarted_at: Option<u64>,
 }
 
 impl Live<'_> {
@@ -50,16 +52,18 @@ impl Live<'_> {
             .map(Path::new)
             .into_iter()
             .find(|path| self.root.locate(path).is_ok_and(|local| local.exists()))?;
-        let arguments = [
-            "--unit",
-            &self.daemon.unit,
-            "--lines",
-            "60",
-            "--output",
-            "cat",
+        let since = self
+            .restarted_at
+            .map(|seconds| format!("--since=@{seconds}"));
+        let unit = format!("--unit={}", self.daemon.unit);
+        let mut arguments = vec![
+            unit.as_str(),
+            "--lines=100",
+            "--output=cat",
             "--no-pager",
             "--quiet",
         ];
+        arguments.extend(since.as_deref());
         let output =
             command::run(self.runtime, self.root, journalctl, &arguments, WORDS_LIMIT).ok()?;
         blamed_line(&output.stdout)
@@ -68,6 +72,7 @@ impl Live<'_> {
 
 impl Control for Live<'_> {
     fn restart(&mut self) -> Result<(), ControlError> {
+        self.restarted_at = Some(super::now_us() / 1_000_000);
         Ok(self
             .systemd()?
             .restart(&self.daemon.unit, self.node.restart_timeout)?)
@@ -155,20 +160,20 @@ impl Control for Live<'_> {
     }
 }
 
-/// The line in which containerd says why it went: the last of level fatal or error, else the last it wrote itself
-/// (`containerd: …` is how its main function ends).
+/// The line that says why containerd went: its last of level fatal, else how its main function ends
+/// (`containerd: …`), else its last error, else systemd's own on how the process exited.
 fn blamed_line(journal: &str) -> Option<String> {
-    let lines = || {
+    let last = |wanted: &dyn Fn(&str) -> bool| {
         journal
             .lines()
             .rev()
             .map(str::trim)
-            .filter(|line| !line.is_empty())
+            .find(|line| wanted(line))
     };
-    let of = |mark: &'static str| lines().find(|line| line.contains(mark));
-    let line = of("level=fatal")
-        .or_else(|| lines().find(|line| line.starts_with("containerd: ")))
-        .or_else(|| of("level=error"))?;
+    let line = last(&|line| line.contains("level=fatal"))
+        .or_else(|| last(&|line| line.starts_with("containerd: ")))
+        .or_else(|| last(&|line| line.contains("level=error")))
+        .or_else(|| last(&|line| line.contains("exited, code=")))?;
     Some(line.chars().take(MAX_WORDS).collect())
 }
 
@@ -184,6 +189,8 @@ mod tests {
             blamed_line(journal).as_deref(),
             Some("containerd: invalid configuration: boom")
         );
+        let systemd = "containerd.service: Control process exited, code=exited, status=1/FAILURE\nFailed to start.\n";
+        assert!(blamed_line(systemd).is_some_and(|line| line.contains("status=1/FAILURE")));
         assert_eq!(blamed_line("level=info msg=fine\n"), None);
     }
 }
