@@ -54,7 +54,11 @@ pub fn claim(node: &NodeFacts, shim: &str, exists: bool) -> Option<NodeShim> {
     })
 }
 
-async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, kube::Error> {
+/// Gives a node its `NodeShim`, if it is to have one.
+///
+/// # Errors
+/// When the API server will not have it.
+pub async fn reconcile(node: Arc<Node>, context: Arc<Context>) -> Result<Action, kube::Error> {
     let _measure = context.metrics.measure(NAME);
     if node.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());

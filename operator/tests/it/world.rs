@@ -1,0 +1,236 @@
+//! A cluster of the API server in memory, nodes, and an operator that can be killed.
+
+use std::sync::Arc;
+
+use clap::Parser as _;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use slipway_operator::args::{Args, Command};
+use slipway_operator::caches::{Caches, Writers};
+use slipway_operator::context::Context;
+use slipway_operator::events::Emitter;
+use slipway_operator::metrics::Metrics;
+use slipway_operator::settings::Settings;
+use slipway_operator::turns::Turns;
+use slipway_operator::{claim_controller, node_controller};
+
+use crate::api::Api;
+
+pub(crate) struct World {
+    pub(crate) api: Api,
+    context: Arc<Context>,
+    writers: Writers,
+}
+
+pub(crate) fn node_path(name: &str) -> String {
+    format!("/api/v1/nodes/{name}")
+}
+
+pub(crate) fn object_path(node: &str) -> String {
+    format!("/apis/slipway.dev/v1alpha1/nodeshims/{node}.slipway")
+}
+
+fn settings() -> Settings {
+    let argv = [
+        "slipway-operator",
+        "run",
+        "--namespace=kwasm",
+        "--identity=test",
+        "--installer-image=image:1",
+    ];
+    match Args::try_parse_from(argv).expect("good arguments").command {
+        Command::Run(args) => Settings::from_args(*args).expect("good settings"),
+        Command::Crd => unreachable!("`run` was given"),
+    }
+}
+
+fn operator(api: &Api) -> (Arc<Context>, Writers) {
+    let (caches, writers) = Caches::new();
+    let settings = settings();
+    let context = Context {
+        client: api.client(),
+        caches,
+        turns: Turns::new(settings.max_concurrent),
+        events: Emitter::new(api.client(), "test".to_owned()),
+        metrics: Metrics::new(),
+        settings,
+    };
+    (Arc::new(context), writers)
+}
+
+impl World {
+    pub(crate) fn new(nodes: &[&str]) -> Self {
+        let api = Api::default();
+        for name in nodes {
+            api.put(&node_path(name), node(name));
+        }
+        let (context, writers) = operator(&api);
+        Self {
+            api,
+            context,
+            writers,
+        }
+    }
+
+    /// The operator is killed and another starts: all it remembers is gone.
+    pub(crate) fn kill_operator(&mut self) {
+        (self.context, self.writers) = operator(&self.api);
+    }
+
+    pub(crate) fn want(&self, node: &str, wanted: bool) {
+        self.api.edit(&node_path(node), |node| {
+            node["metadata"]["annotations"]["kwasm.sh/kwasm-node"] = json!(wanted.to_string());
+        });
+    }
+
+    /// Every controller looks at everything once. Says whether all went well.
+    pub(crate) async fn round(&mut self) -> bool {
+        let mut well = true;
+        self.sync();
+        for node in self.context.caches.nodes.state() {
+            well &= claim_controller::reconcile(node, Arc::clone(&self.context))
+                .await
+                .is_ok();
+        }
+        self.sync();
+        for object in self.context.caches.node_shims.state() {
+            well &= node_controller::reconcile(object, Arc::clone(&self.context))
+                .await
+                .is_ok();
+            self.sync();
+        }
+        well
+    }
+
+    /// Nodes do their part: Jobs run and report, canaries run.
+    pub(crate) fn nodes_work(&self, outcome: &str) {
+        for (path, job) in self.api.all("jobs") {
+            let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
+            if !job["status"].is_null() {
+                continue;
+            }
+            let operation = if name.contains("uninstall") {
+                "uninstall"
+            } else {
+                "install"
+            };
+            self.api.put(
+                &format!("/api/v1/namespaces/kwasm/pods/{name}-x"),
+                job_pod(&job, operation, outcome),
+            );
+            self.api.edit(&path, |job| {
+                job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+            });
+        }
+        for (path, pod) in self.api.all("pods") {
+            if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "canary" {
+                self.api
+                    .edit(&path, |pod| pod["status"] = json!({"phase": "Succeeded"}));
+            }
+        }
+    }
+
+    pub(crate) fn phase(&self, node: &str) -> Option<String> {
+        let object = self.api.get(&object_path(node))?;
+        Some(object["status"]["phase"].as_str().unwrap_or("").to_owned())
+    }
+
+    pub(crate) fn is_labelled(&self, node: &str) -> bool {
+        let node = self.api.get(&node_path(node)).expect("the node is there");
+        node["metadata"]["labels"]["slipway.dev/slipway"] == "ready"
+    }
+
+    /// Reasons of all events, oldest first; each counted once though written twice.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let mut events: Vec<_> = self
+            .api
+            .all("events")
+            .into_iter()
+            .map(|(_, event)| event)
+            .filter(|event| event["regarding"]["kind"] == "Node")
+            .collect();
+        events.sort_by_key(|event| event["eventTime"].as_str().map(str::to_owned));
+        events
+            .iter()
+            .map(|event| event["reason"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    fn sync(&mut self) {
+        fill(&mut self.writers.nodes, &self.api, "nodes");
+        fill(&mut self.writers.node_shims, &self.api, "nodeshims");
+        fill(&mut self.writers.jobs, &self.api, "jobs");
+        fill(&mut self.writers.pods, &self.api, "pods");
+        fill(
+            &mut self.writers.runtime_classes,
+            &self.api,
+            "runtimeclasses",
+        );
+    }
+}
+
+fn fill<K>(writer: &mut Writer<K>, api: &Api, collection: &str)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+{
+    writer.apply_watcher_event(&Event::Init);
+    for (path, object) in api.all(collection) {
+        let object: K =
+            serde_json::from_value(object).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(!object.name_any().is_empty(), "{path}");
+        writer.apply_watcher_event(&Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+}
+
+fn node(name: &str) -> Value {
+    let control_plane = name.starts_with("control");
+    let labels = if control_plane {
+        json!({"node-role.kubernetes.io/control-plane": ""})
+    } else {
+        json!({})
+    };
+    json!({
+        "metadata": {"name": name, "labels": labels, "annotations": {}},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "nodeInfo": {
+                "architecture": "amd64", "operatingSystem": "linux", "bootID": "boot", "machineID": "m",
+                "systemUUID": "s", "kernelVersion": "6", "osImage": "debian", "kubeletVersion": "v1.36.3",
+                "kubeProxyVersion": "", "containerRuntimeVersion": "containerd://2.4.2",
+            },
+        },
+    })
+}
+
+fn job_pod(job: &Value, operation: &str, outcome: &str) -> Value {
+    let report = json!({
+        "version": 1, "operation": operation, "outcome": outcome, "reason": "Reason", "message": "as told",
+        "containerd": {"version": "2.4.2"}, "shim": {"digest": "d"}, "handlers": ["wasmtime"],
+    });
+    let code = if matches!(outcome, "done" | "unchanged") {
+        0
+    } else {
+        3
+    };
+    let name = job["metadata"]["name"].as_str().expect("a name");
+    json!({
+        "metadata": {
+            "name": format!("{name}-x"), "namespace": "kwasm",
+            "labels": {
+                "batch.kubernetes.io/job-name": name,
+                "app.kubernetes.io/component": "installer",
+                "slipway.dev/node-shim": job["metadata"]["labels"]["slipway.dev/node-shim"],
+            },
+        },
+        "status": {"phase": "Succeeded", "containerStatuses": [{
+            "name": "installer", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {
+                "exitCode": code, "message": report.to_string(), "finishedAt": "2026-01-01T00:00:00Z",
+            }},
+        }]},
+    })
+}
