@@ -87,9 +87,9 @@ fn loopback_up() -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (place, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
-        *place = byte.cast_signed();
+        *place = byte as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP.cast_unsigned().cast_signed() as libc::c_short;
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     // SAFETY: the descriptor is open and SIOCSIFFLAGS reads one ifreq.
     let result = unsafe {
         libc::ioctl(
