@@ -166,6 +166,42 @@ fn a_recursive_read_only_volume_has_no_writable_mount_below() {
 }
 
 #[test]
+fn a_volume_may_share_its_mounts_with_the_node() {
+    let mut bundle = Bundle::new();
+    let volume = bundle.directory("volume");
+    bundle.file("volume/inside", "x");
+    bundle.config["linux"]["rootfsPropagation"] = "rshared".into();
+    bundle.mount("/data", &volume, &["rbind", "rshared", "rw"]);
+    let plan = bundle.plan();
+    child::succeed(|| {
+        // SAFETY: plain system calls on C strings.
+        unsafe {
+            assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+            let shared = libc::MS_REC | libc::MS_SHARED;
+            assert_eq!(
+                libc::mount(
+                    std::ptr::null(),
+                    c"/".as_ptr(),
+                    std::ptr::null(),
+                    shared,
+                    std::ptr::null()
+                ),
+                0
+            );
+        }
+        enter(&plan).map_err(text)?;
+        assert_eq!(fs::read("/data/inside").map_err(text)?, b"x");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(text)?;
+        let volume = mounts.lines().find(|line| line.contains(" /data "));
+        assert!(
+            volume.is_some_and(|line| line.contains(" shared:")),
+            "{mounts}"
+        );
+        Ok(String::new())
+    });
+}
+
+#[test]
 fn an_image_cannot_lead_a_mount_outside() {
     let mut bundle = Bundle::new();
     let outside = bundle.directory("outside");
