@@ -41,7 +41,8 @@ async fn broken_config_is_left_alone() -> Result<(), Failure> {
     .await
 }
 
-/// Asks for Wasm; it must be refused with these words, in the status and on the node, and change nothing.
+/// Asks for Wasm; it must be refused with these words, whatever their case, in the status and on the node,
+/// and change nothing.
 async fn refused(scene: &Scene, words: &[&str]) -> Result<()> {
     let (client, node) = (&scene.client, scene.worker.name.as_str());
     let inside = &scene.worker.inside;
@@ -65,14 +66,14 @@ async fn refused(scene: &Scene, words: &[&str]) -> Result<()> {
     .await?;
     for word in words {
         ensure!(
-            message.contains(word),
+            message.to_lowercase().contains(word),
             "no {word:?} in the status: {reason}: {message}"
         );
     }
     until("an event on the node", Duration::from_secs(30), || async {
         let all = events(scene).await?;
         let new = all.len() > told;
-        let fits = |note: &String| words.iter().all(|word| note.contains(word));
+        let fits = |note: &String| words.iter().all(|word| note.to_lowercase().contains(word));
         Ok(if new && all.iter().any(fits) {
             Ok(())
         } else {
