@@ -13,7 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::node::Inside;
 use crate::settings::{Settings, cache_dir};
-use crate::{helm, names};
+use crate::wait::until;
+use crate::{helm, names, report};
 
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -91,7 +92,7 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
     helm::install(settings).await?;
     let operators: Api<Deployment> = Api::namespaced(client.clone(), names::NAMESPACE);
     let selector = format!("app.kubernetes.io/instance={}", names::RELEASE);
-    crate::wait::until("the operator", Duration::from_secs(120), || async {
+    let ready = until("the operator", Duration::from_secs(120), || async {
         let found = operators
             .list(&ListParams::default().labels(&selector))
             .await?;
@@ -104,15 +105,19 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
         Ok(if rolled_out(deployment) {
             Ok(())
         } else {
-            Err(format!("{:?}", deployment.status))
+            Err("its pods are not all available".to_owned())
         })
     })
-    .await?;
+    .await;
+    if let Err(error) = ready {
+        let pods = report::pods(client, names::NAMESPACE, None).await?;
+        bail!("{error:#}\n{pods}");
+    }
     Ok(claim)
 }
 
 /// The same question as `kubectl rollout status` asks.
-pub(crate) fn rolled_out(deployment: &Deployment) -> bool {
+fn rolled_out(deployment: &Deployment) -> bool {
     let wanted = deployment
         .spec
         .as_ref()

@@ -112,7 +112,7 @@ async fn events(client: &Client, ns: &str, node: Option<&str>) -> Result<String>
 
 /// Pods with their state and the end of their logs. An installer's report is its termination message, so it
 /// is part of the state. With a node, pods of other nodes that were bound to one are left out.
-async fn pods(client: &Client, ns: &str, node: Option<&str>) -> Result<String> {
+pub(crate) async fn pods(client: &Client, ns: &str, node: Option<&str>) -> Result<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), ns);
     let mut text = String::new();
     for pod in pods.list(&ListParams::default()).await? {
