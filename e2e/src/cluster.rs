@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::node::Inside;
 use crate::settings::{Settings, cache_dir};
 use crate::wait::until;
-use crate::{helm, names, report};
+use crate::{helm, names, namespace, report};
 
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -79,7 +79,8 @@ async fn client(settings: &Settings) -> Result<Client> {
     Ok(client)
 }
 
-/// Keeps a second run of the tests off the cluster until this process ends, then installs the chart.
+/// Keeps a second run of the tests off the cluster until this process ends, clears away what a killed run left,
+/// and installs the chart.
 async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File> {
     let path = cache_dir()?.join("e2e.lock");
     let claim = tokio::task::spawn_blocking(move || -> Result<File> {
@@ -89,6 +90,7 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
         Ok(file)
     })
     .await??;
+    namespace::sweep(client).await?;
     helm::install(settings).await?;
     let operators: Api<Deployment> = Api::namespaced(client.clone(), names::NAMESPACE);
     let selector = format!("app.kubernetes.io/instance={}", names::RELEASE);

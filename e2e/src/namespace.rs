@@ -71,6 +71,24 @@ pub async fn delete(client: &Client, name: &str) -> Result<()> {
     .await
 }
 
+/// Deletes the namespaces that a killed run left.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn sweep(client: &Client) -> Result<()> {
+    let spaces: Api<Namespace> = Api::all(client.clone());
+    let ours = ListParams::default().labels(&format!("{LABEL}=true"));
+    for space in spaces.list(&ours).await? {
+        let name = space.metadata.name.unwrap_or_default();
+        match spaces.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// `e2e-<test>-`, short enough for five random characters to fit behind it (a DNS label has 63).
 fn prefix(test: &str) -> String {
     let mut name = format!("e2e-{}", test.replace('_', "-"));
