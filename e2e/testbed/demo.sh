@@ -19,10 +19,10 @@ install_chart() {
 
 is_ready() { [ "$(kubectl get node "$NODE" -o jsonpath='{.metadata.labels.slipway\.dev/slipway}')" = ready ]; }
 
-# progress: the phase of the node and why, as `kubectl get nodeshims` has it.
+# progress: why the node is not ready yet, as `kubectl get nodeshims` has it.
 progress() {
     kubectl get nodeshims -o json 2>/dev/null | jq -r --arg node "$NODE" '.items[] | select(.spec.nodeName == $node)
-        | [.status.phase, ([.status.conditions[]? | select(.type == "Ready")][0] | .reason, .message)]
+        | ([.status.conditions[]? | select(.type == "Ready")][0] | select(. != null) | [.reason, .message]) // [.status.phase]
         | map(select(. != null and . != "")) | join(": ")'
 }
 
