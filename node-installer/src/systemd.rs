@@ -3,26 +3,21 @@
 //! The socket (`/run/systemd/private`) is systemd's own and only root's. Every call has a deadline: one lost reply
 //! must not leave a node without containerd.
 
-mod channel;
-mod message;
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use channel::Channel;
-use message::{Argument, Incoming, Kind, Property, Value};
+use slipway_systemd::{
+    Body, Connection, Incoming, MANAGER, MANAGER_INTERFACE, NO_SUCH_UNIT, PRIVATE_SOCKET, Signed,
+    Value,
+};
 
 use crate::failure::Reason;
 use crate::host::HostRoot;
 
-const SOCKET: &str = "/run/systemd/private";
-const MANAGER: &str = "/org/freedesktop/systemd1";
-const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE_INTERFACE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES_INTERFACE: &str = "org.freedesktop.DBus.Properties";
-const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// For one call. PID 1 answers in milliseconds, or is reloading, which takes seconds on a busy node.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -113,22 +108,25 @@ pub struct UnitState {
 /// A connection to PID 1.
 #[derive(Debug)]
 pub struct Systemd {
-    channel: Channel,
+    connection: Connection,
 }
 
 impl Systemd {
     /// Connects to the systemd of the node.
     pub fn connect(root: &HostRoot) -> Result<Self, SystemdError> {
         let unreachable = |source| SystemdError::Connect {
-            path: PathBuf::from(SOCKET),
+            path: PathBuf::from(PRIVATE_SOCKET),
             source,
         };
         let local = root
-            .locate(Path::new(SOCKET))
+            .locate(Path::new(PRIVATE_SOCKET))
             .map_err(|error| unreachable(io::Error::other(error)))?;
-        Ok(Self {
-            channel: Channel::open(&local, CALL_LIMIT).map_err(unreachable)?,
-        })
+        let deadline = Instant::now() + CALL_LIMIT;
+        let mut connection = Connection::open(&local, CALL_LIMIT).map_err(unreachable)?;
+        connection
+            .authenticate(deadline)
+            .map_err(|error| unreachable(error.into()))?;
+        Ok(Self { connection })
     }
 
     /// Restarts a unit and waits for its job. Returns what the job came to; whether the service then works is for the
@@ -141,15 +139,15 @@ impl Systemd {
             MANAGER,
             MANAGER_INTERFACE,
             "ResetFailedUnit",
-            &[Argument::Text(unit)],
+            &Signed::strings(&[unit]),
         );
-        let arguments = [Argument::Text(unit), Argument::Text("replace")];
+        let arguments = Signed::strings(&[unit, "replace"]);
         self.job(&format!("restart {unit}"), "RestartUnit", &arguments, limit)
     }
 
     /// Stops a unit and waits for its job; that there is no such unit is success.
     pub fn stop(&mut self, unit: &str, limit: Duration) -> Result<(), SystemdError> {
-        let arguments = [Argument::Text(unit), Argument::Text("replace")];
+        let arguments = Signed::strings(&[unit, "replace"]);
         match self.job(&format!("stop {unit}"), "StopUnit", &arguments, limit) {
             Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
             other => other,
@@ -163,23 +161,10 @@ impl Systemd {
         description: &str,
         command: &[String],
     ) -> Result<(), SystemdError> {
-        let properties = [
-            ("Description", Property::Text(description)),
-            ("Type", Property::Text("exec")),
-            // Gone as soon as it ends, also if it fails: nothing stays behind on the node.
-            ("CollectMode", Property::Text("inactive-or-failed")),
-            ("ExecStart", Property::Command(command)),
-        ];
-        let arguments = [
-            Argument::Text(unit),
-            Argument::Text("fail"),
-            Argument::Properties(&properties),
-            Argument::NoUnits,
-        ];
         self.job(
             &format!("start {unit}"),
             "StartTransientUnit",
-            &arguments,
+            &transient_service(unit, description, command),
             CALL_LIMIT,
         )
     }
@@ -192,17 +177,15 @@ impl Systemd {
             MANAGER,
             MANAGER_INTERFACE,
             "GetUnit",
-            &[Argument::Text(unit)],
+            &Signed::strings(&[unit]),
         ) {
-            Ok(reply) => text(&what, reply.body.into_iter().next())?,
+            Ok(results) => text(&what, results.into_iter().next())?,
             Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut property = |interface: &str, name: &str| {
-            let arguments = [Argument::Text(interface), Argument::Text(name)];
-            let reply = self.call(&what, &path, PROPERTIES_INTERFACE, "Get", &arguments)?;
-            reply
-                .body
+            let arguments = Signed::strings(&[interface, name]);
+            self.call(&what, &path, PROPERTIES_INTERFACE, "Get", &arguments)?
                 .into_iter()
                 .next()
                 .ok_or_else(|| SystemdError::Answer { what: what.clone() })
@@ -216,29 +199,37 @@ impl Systemd {
         }))
     }
 
+    /// Calls a method and waits for its results; signals that come in between are dropped.
     fn call(
         &mut self,
         what: &str,
         path: &str,
         interface: &str,
         method: &str,
-        arguments: &[Argument<'_>],
-    ) -> Result<Incoming, SystemdError> {
+        arguments: &Signed,
+    ) -> Result<Vec<Value>, SystemdError> {
         let deadline = Instant::now() + CALL_LIMIT;
-        let reply = self
-            .channel
-            .call(path, interface, method, arguments, deadline)
-            .map_err(|error| broken(what, CALL_LIMIT, error))?;
-        match reply.kind {
-            Kind::Error => {
-                let message = text(what, reply.body.into_iter().next()).unwrap_or_default();
-                Err(SystemdError::Refused {
-                    what: what.to_owned(),
-                    name: reply.error,
+        let broken = |error: slipway_systemd::Error| broken(what, CALL_LIMIT, error.into());
+        let call = self
+            .connection
+            .call(path, interface, method, arguments)
+            .map_err(|error| broken(error.into()))?;
+        loop {
+            match self.connection.receive_until(deadline).map_err(broken)? {
+                Incoming::Reply { serial, body } if serial == call => return Ok(body),
+                Incoming::Error {
+                    serial,
+                    name,
                     message,
-                })
+                } if serial == call => {
+                    return Err(SystemdError::Refused {
+                        what: what.to_owned(),
+                        name,
+                        message,
+                    });
+                }
+                _ => {}
             }
-            _ => Ok(reply),
         }
     }
 
@@ -248,33 +239,59 @@ impl Systemd {
         &mut self,
         what: &str,
         method: &str,
-        arguments: &[Argument<'_>],
+        arguments: &Signed,
         limit: Duration,
     ) -> Result<(), SystemdError> {
         let deadline = Instant::now() + limit;
-        let reply = self.call(what, MANAGER, MANAGER_INTERFACE, method, arguments)?;
-        let job = text(what, reply.body.into_iter().next())?;
+        let results = self.call(what, MANAGER, MANAGER_INTERFACE, method, arguments)?;
+        let job = text(what, results.into_iter().next())?;
         loop {
-            let signal = self
-                .channel
-                .receive(deadline)
-                .map_err(|error| broken(what, limit, error))?;
-            // JobRemoved(id, job, unit, result).
-            let [_, Value::Text(removed), _, Value::Text(result), ..] = signal.body.as_slice()
-            else {
-                continue;
-            };
-            if signal.kind == Kind::Signal && signal.member == "JobRemoved" && *removed == job {
-                return match result.as_str() {
-                    "done" | "skipped" => Ok(()),
-                    _ => Err(SystemdError::Job {
+            let incoming = self
+                .connection
+                .receive_until(deadline)
+                .map_err(|error| broken(what, limit, error.into()))?;
+            match incoming.job_removed() {
+                Some((removed, "done" | "skipped")) if removed == job => return Ok(()),
+                Some((removed, result)) if removed == job => {
+                    return Err(SystemdError::Job {
                         what: what.to_owned(),
-                        result: result.clone(),
-                    }),
-                };
+                        result: result.to_owned(),
+                    });
+                }
+                _ => {}
             }
         }
     }
+}
+
+/// The arguments of `StartTransientUnit` for a service that runs one command.
+fn transient_service(unit: &str, description: &str, command: &[String]) -> Signed {
+    let mut body = Body::default();
+    body.string(unit);
+    body.string("fail");
+    body.array(8, |properties| {
+        for (name, value) in [
+            ("Description", description),
+            ("Type", "exec"),
+            // Gone as soon as it ends, also if it fails: nothing stays behind on the node.
+            ("CollectMode", "inactive-or-failed"),
+        ] {
+            properties.property(name, "s", |body| body.string(value));
+        }
+        // One command, whose failure counts.
+        properties.property("ExecStart", "a(sasb)", |body| {
+            body.array(8, |commands| {
+                commands.align(8);
+                commands.string(command.first().map_or("", String::as_str));
+                commands.array(4, |words| {
+                    command.iter().for_each(|word| words.string(word));
+                });
+                commands.boolean(false);
+            });
+        });
+    });
+    body.empty_array(8); // no auxiliary units
+    body.signed("ssa(sv)a(sa(sv))")
 }
 
 fn broken(what: &str, limit: Duration, source: io::Error) -> SystemdError {
@@ -304,3 +321,6 @@ fn number<T: TryFrom<u64> + TryFrom<i64>>(what: &str, value: &Value) -> Result<T
         what: what.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;

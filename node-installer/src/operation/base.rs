@@ -26,6 +26,8 @@ pub(super) struct BaseFile {
     pub(super) now: Option<(String, Attributes)>,
     /// What it holds without us; `None` if it would not be there.
     pub(super) base: Option<(String, Attributes)>,
+    /// Whether somebody else has changed it since we did, so that it does not go back to recorded bytes.
+    pub(super) edited: bool,
 }
 
 impl BaseFile {
@@ -74,7 +76,7 @@ pub(super) fn files(
                 Some((text, attributes))
             }
         };
-        let base = base_of(
+        let (base, edited) = base_of(
             journal,
             installed,
             install_root,
@@ -87,6 +89,7 @@ pub(super) fn files(
             resolved,
             now,
             base,
+            edited,
         });
     }
     Ok(found)
@@ -105,6 +108,7 @@ pub(super) fn sources(files: &[BaseFile]) -> Vec<Source> {
         .collect()
 }
 
+/// What a file holds without us, and whether it holds what somebody else has done since.
 fn base_of(
     journal: &Journal,
     installed: Option<&Installed>,
@@ -112,23 +116,23 @@ fn base_of(
     path: &Path,
     resolved: &Path,
     now: Option<&(String, Attributes)>,
-) -> Result<Option<(String, Attributes)>, Failure> {
-    let Some((text, attributes)) = now else {
-        return Ok(None);
-    };
+) -> Result<(Option<(String, Attributes)>, bool), Failure> {
     let managed =
         installed.and_then(|installed| installed.files.iter().find(|file| file.path == resolved));
+    let Some((text, attributes)) = now else {
+        return Ok((None, managed.is_some_and(|managed| managed.base.is_some())));
+    };
     if let Some(managed) = managed
         && digest::of_bytes(text.as_bytes()) == managed.ours.sha256
     {
         let Some(base) = &managed.base else {
-            return Ok(None);
+            return Ok((None, false));
         };
         let bytes = journal
             .bytes(base)
             .map_err(|error| Failure::refused(&error))?;
         let text = document::decode(path, bytes).map_err(|error| Failure::refused(&error))?;
-        return Ok(Some((text, base.attributes.clone())));
+        return Ok((Some((text, base.attributes.clone())), false));
     }
     let additions = match (managed, installed) {
         (Some(_), Some(installed)) => installed.additions.clone(),
@@ -139,9 +143,16 @@ fn base_of(
         .map_err(|error| Failure::refused(&error))?;
     let made_by_us = managed.is_some_and(|managed| managed.base.is_none());
     Ok(match without {
-        Some(rest) if made_by_us && is_bare(path, &rest) => None,
-        Some(rest) => Some((rest, attributes.clone())),
-        None => None,
+        Some(rest) if made_by_us && is_bare(path, &rest) => (None, false),
+        Some(rest) => {
+            let recorded = managed.and_then(|managed| managed.base.as_ref());
+            let edited = match recorded {
+                Some(base) => digest::of_bytes(rest.as_bytes()) != base.sha256,
+                None => managed.is_some() || rest != *text,
+            };
+            (Some((rest, attributes.clone())), edited)
+        }
+        None => (None, false),
     })
 }
 

@@ -82,12 +82,38 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
     let kept = remove_rest(&session, &daemon, &dump, installed.as_ref(), &install_root)?;
     report.shim = None;
     report.handlers.clear();
-    let message = match kept.len() {
-        0 => "every byte is as it was before the install".to_owned(),
-        n => format!("the configuration is as it was; {n} payloads stay while pods use them"),
-    };
-    report.end(Outcome::Done, "Uninstalled", message);
+    let edited: Vec<&Path> = files
+        .iter()
+        .filter(|file| file.edited)
+        .map(|file| file.path.as_path())
+        .collect();
+    report.end(Outcome::Done, "Uninstalled", farewell(&edited, kept.len()));
     Ok(())
+}
+
+/// What the node is left with: the bytes of before, unless others have edited since or pods still run.
+fn farewell(edited: &[&Path], payloads: usize) -> String {
+    let configuration = if edited.is_empty() {
+        None
+    } else {
+        let names: Vec<String> = edited
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        Some(format!(
+            "somebody else's edits of {} since the install were kept, and only what is ours was taken out",
+            names.join(", ")
+        ))
+    };
+    match (configuration, payloads) {
+        (None, 0) => "every byte is as it was before the install".to_owned(),
+        (Some(edits), 0) => edits,
+        (configuration, n) => {
+            let configuration =
+                configuration.unwrap_or_else(|| "the configuration is as it was".to_owned());
+            format!("{configuration}; {n} payloads stay while pods use them")
+        }
+    }
 }
 
 /// The configuration, as a transaction.
@@ -264,4 +290,29 @@ fn refuse_running(
         "PodsRunning",
         format!("pods still run on the shim: {named}{rest}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_does_not_claim_more_than_was_done() {
+        assert_eq!(
+            farewell(&[], 0),
+            "every byte is as it was before the install"
+        );
+        let edited = [Path::new("/etc/containerd/config.toml")];
+        let kept = "somebody else's edits of /etc/containerd/config.toml since the install were kept, and only what is \
+                    ours was taken out";
+        assert_eq!(farewell(&edited, 0), kept);
+        assert_eq!(
+            farewell(&edited, 2),
+            format!("{kept}; 2 payloads stay while pods use them")
+        );
+        assert_eq!(
+            farewell(&[], 2),
+            "the configuration is as it was; 2 payloads stay while pods use them"
+        );
+    }
 }

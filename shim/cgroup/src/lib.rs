@@ -6,7 +6,7 @@
 //! Paths are those `runc` would use, because kubelet and cAdvisor look for them by name.
 //!
 //! The pod process has one thread, so whatever may take long is a file descriptor to poll and a method to call when
-//! it is readable ([`Placement`], [`UnitJob`], [`OomWatch`]). The D-Bus client speaks the few messages needed.
+//! it is readable ([`Placement`], [`UnitJob`], [`OomWatch`]).
 //!
 //! What it does not do: device rules on a cgroup v2 host without systemd (that takes a BPF program; a worker has no
 //! `CAP_MKNOD` and no device nodes to open beyond those mounted for it), real-time scheduling, block I/O weights,

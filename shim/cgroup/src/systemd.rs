@@ -3,23 +3,23 @@
 //! One connection a job: a connection kept open to systemd's private socket would get every signal of the node.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use slipway_systemd::{
+    BUS_SOCKET, Body, Connection, Incoming, MANAGER, MANAGER_INTERFACE, NO_SUCH_UNIT,
+    PRIVATE_SOCKET, Signed, Value,
+};
 use thiserror::Error;
 
-mod connection;
-mod message;
 mod properties;
 
-use connection::Connection;
-use message::{Body, Incoming};
 pub(crate) use properties::{Property, limits, scope};
 
-const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
-const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+/// How long systemd may take to accept a connection and the few hundred bytes of a call.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// systemd could not be asked, or said no.
 #[derive(Debug, Error)]
@@ -46,7 +46,7 @@ pub enum SystemdError {
     },
     /// It did not speak D-Bus as expected.
     #[error("systemd sent what is not D-Bus: {0}")]
-    Protocol(&'static str),
+    Protocol(String),
     /// It refused the call.
     #[error("systemd refused {unit}: {message} ({name})")]
     Refused {
@@ -108,7 +108,7 @@ enum Goal {
 impl UnitJob {
     /// Asks for a transient scope.
     pub(crate) fn start(unit: &str, properties: Vec<Property>) -> Result<Self, SystemdError> {
-        Self::start_on(Connection::open()?, unit, properties)
+        Self::start_on(connect()?, unit, properties)
     }
 
     fn start_on(
@@ -133,7 +133,7 @@ impl UnitJob {
     pub(crate) fn set(unit: &str, properties: Vec<Property>) -> Result<Self, SystemdError> {
         let call = set_unit_properties(unit, &properties);
         Self::begin(
-            Connection::open()?,
+            connect()?,
             unit,
             Goal::Set { properties },
             "SetUnitProperties",
@@ -143,14 +143,12 @@ impl UnitJob {
 
     /// Asks to stop a scope and to forget it.
     pub(crate) fn stop(unit: &str) -> Result<Self, SystemdError> {
-        Self::stop_on(Connection::open()?, unit)
+        Self::stop_on(connect()?, unit)
     }
 
     fn stop_on(connection: Connection, unit: &str) -> Result<Self, SystemdError> {
-        let mut body = Body::default();
-        body.string(unit);
-        body.string("replace");
-        Self::begin(connection, unit, Goal::Stop, "StopUnit", &body.signed("ss"))
+        let body = Signed::strings(&[unit, "replace"]);
+        Self::begin(connection, unit, Goal::Stop, "StopUnit", &body)
     }
 
     fn begin(
@@ -158,7 +156,7 @@ impl UnitJob {
         unit: &str,
         goal: Goal,
         method: &str,
-        body: &message::Signed,
+        body: &Signed,
     ) -> Result<Self, SystemdError> {
         let mut job = Self {
             connection,
@@ -171,10 +169,10 @@ impl UnitJob {
         Ok(job)
     }
 
-    fn send(&mut self, method: &str, body: &message::Signed) -> Result<(), SystemdError> {
+    fn send(&mut self, method: &str, body: &Signed) -> Result<(), SystemdError> {
         self.call = self
             .connection
-            .call(INTERFACE, method, body)
+            .call(MANAGER, MANAGER_INTERFACE, method, body)
             .map_err(|source| SystemdError::Io {
                 unit: self.unit.clone(),
                 source,
@@ -192,14 +190,14 @@ impl UnitJob {
     pub fn on_ready(&mut self) -> Poll<Result<(), SystemdError>> {
         loop {
             match self.connection.receive() {
-                Err(connection::ReceiveError::Io(source)) => {
+                Err(slipway_systemd::Error::Io(source)) => {
                     return Poll::Ready(Err(SystemdError::Io {
                         unit: self.unit.clone(),
                         source,
                     }));
                 }
-                Err(connection::ReceiveError::Protocol(what)) => {
-                    return Poll::Ready(Err(SystemdError::Protocol(what)));
+                Err(other) => {
+                    return Poll::Ready(Err(SystemdError::Protocol(other.to_string())));
                 }
                 Ok(None) => return Poll::Pending,
                 Ok(Some(incoming)) => match self.advance(incoming) {
@@ -218,31 +216,31 @@ impl UnitJob {
             if let Poll::Ready(result) = self.on_ready() {
                 return result;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if self.connection.wait(deadline).is_err() {
                 return Err(SystemdError::TimedOut {
                     unit: self.unit,
                     seconds: timeout.as_secs(),
                 });
             }
-            let left = Timespec {
-                tv_sec: left.as_secs() as _,
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            // Being interrupted or woken for nothing only means another turn.
-            let _ = poll(
-                &mut [PollFd::new(&self.connection, PollFlags::IN)],
-                Some(&left),
-            );
         }
     }
 
     /// Takes one message; true when the goal is reached.
     fn advance(&mut self, incoming: Incoming) -> Result<bool, SystemdError> {
+        if let (Some(awaited), Some((removed, result))) = (&self.job, incoming.job_removed()) {
+            return if awaited == removed {
+                self.ended(result)
+            } else {
+                Ok(false)
+            };
+        }
         match incoming {
-            Incoming::Reply { serial, job } if serial == self.call => match &self.goal {
+            Incoming::Reply { serial, body } if serial == self.call => match &self.goal {
                 Goal::Start { .. } | Goal::Stop => {
-                    self.job = job;
+                    self.job = match body.into_iter().next() {
+                        Some(Value::Text(job)) => Some(job),
+                        _ => None,
+                    };
                     Ok(false)
                 }
                 Goal::Reset { .. } => self.start_again(),
@@ -253,23 +251,25 @@ impl UnitJob {
                 name,
                 message,
             } if serial == self.call => self.refused(name, message),
-            Incoming::JobRemoved { job, result } if self.job.as_deref() == Some(job.as_str()) => {
-                if matches!(self.goal, Goal::Stop) {
-                    // However it ended: what failed is forgotten, as runc does.
-                    self.goal = Goal::Forget;
-                    self.reset_failed()?;
-                    return Ok(false);
-                }
-                if result == "done" {
-                    return Ok(true);
-                }
-                Err(SystemdError::Job {
-                    unit: self.unit.clone(),
-                    result,
-                })
-            }
             _ => Ok(false),
         }
+    }
+
+    /// Takes how the job ended; true when the goal is reached.
+    fn ended(&mut self, result: &str) -> Result<bool, SystemdError> {
+        if matches!(self.goal, Goal::Stop) {
+            // However it ended: what failed is forgotten, as runc does.
+            self.goal = Goal::Forget;
+            self.reset_failed()?;
+            return Ok(false);
+        }
+        if result == "done" {
+            return Ok(true);
+        }
+        Err(SystemdError::Job {
+            unit: self.unit.clone(),
+            result: result.to_owned(),
+        })
     }
 
     fn refused(&mut self, name: String, message: String) -> Result<bool, SystemdError> {
@@ -326,26 +326,37 @@ impl UnitJob {
     }
 
     fn reset_failed(&mut self) -> Result<(), SystemdError> {
-        let mut body = Body::default();
-        body.string(&self.unit);
-        self.send("ResetFailedUnit", &body.signed("s"))
+        let body = Signed::strings(&[&self.unit]);
+        self.send("ResetFailedUnit", &body)
     }
 }
 
-fn start_transient_unit(unit: &str, properties: &[Property]) -> message::Signed {
+/// Its own socket, or the system bus where that is closed.
+fn connect() -> Result<Connection, SystemdError> {
+    Connection::open(Path::new(PRIVATE_SOCKET), SEND_TIMEOUT).or_else(|_| {
+        Connection::open(Path::new(BUS_SOCKET), SEND_TIMEOUT)
+            .and_then(Connection::join_bus)
+            .map_err(|source| SystemdError::Connect {
+                path: BUS_SOCKET,
+                source,
+            })
+    })
+}
+
+fn start_transient_unit(unit: &str, properties: &[Property]) -> Signed {
     let mut body = Body::default();
     body.string(unit);
     body.string("replace");
-    properties::write(&mut body, properties.iter());
+    properties::write(&mut body, properties);
     body.empty_array(8); // no auxiliary units
     body.signed("ssa(sv)a(sa(sv))")
 }
 
-fn set_unit_properties(unit: &str, properties: &[Property]) -> message::Signed {
+fn set_unit_properties(unit: &str, properties: &[Property]) -> Signed {
     let mut body = Body::default();
     body.string(unit);
     body.boolean(true);
-    properties::write(&mut body, properties.iter());
+    properties::write(&mut body, properties);
     body.signed("sba(sv)")
 }
 

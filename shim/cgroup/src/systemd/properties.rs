@@ -5,7 +5,7 @@
 use crate::hierarchy::Version;
 use crate::resources::{DeviceKind, DeviceRule, Resources, swap_only, weight_of_shares};
 
-use super::message::Body;
+use slipway_systemd::Body;
 
 /// A property of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,45 +173,44 @@ fn device_name(rule: &DeviceRule) -> Option<String> {
 }
 
 /// Writes an `a(sv)`.
-pub(crate) fn write<'a>(body: &mut Body, properties: impl Iterator<Item = &'a Property>) {
+pub(crate) fn write(body: &mut Body, properties: &[Property]) {
     body.array(8, |body| {
-        for property in properties {
-            body.align(8);
-            body.string(property.name);
-            match &property.value {
-                Value::Bool(value) => {
-                    body.signature("b");
-                    body.boolean(*value);
-                }
-                Value::U64(value) => {
-                    body.signature("t");
-                    body.u64(*value);
-                }
-                Value::Text(value) => {
-                    body.signature("s");
-                    body.string(value);
-                }
-                Value::Pids(pids) => {
-                    body.signature("au");
-                    body.array(4, |body| pids.iter().for_each(|pid| body.u32(*pid)));
-                }
-                Value::Bits(bytes) => {
-                    body.signature("ay");
-                    body.array(1, |body| bytes.iter().for_each(|byte| body.byte(*byte)));
-                }
-                Value::Devices(devices) => {
-                    body.signature("a(ss)");
-                    body.array(8, |body| {
-                        for (name, access) in devices {
-                            body.align(8);
-                            body.string(name);
-                            body.string(access);
-                        }
-                    });
-                }
-            }
+        for Property { name, value, .. } in properties {
+            body.property(name, value.signature(), |body| value.write(body));
         }
     });
+}
+
+impl Value {
+    fn signature(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "b",
+            Self::U64(_) => "t",
+            Self::Text(_) => "s",
+            Self::Pids(_) => "au",
+            Self::Bits(_) => "ay",
+            Self::Devices(_) => "a(ss)",
+        }
+    }
+
+    fn write(&self, body: &mut Body) {
+        match self {
+            Self::Bool(value) => body.boolean(*value),
+            Self::U64(value) => body.u64(*value),
+            Self::Text(value) => body.string(value),
+            Self::Pids(pids) => body.array(4, |body| pids.iter().for_each(|pid| body.u32(*pid))),
+            Self::Bits(bytes) => {
+                body.array(1, |body| bytes.iter().for_each(|byte| body.byte(*byte)));
+            }
+            Self::Devices(devices) => body.array(8, |body| {
+                for (name, access) in devices {
+                    body.align(8);
+                    body.string(name);
+                    body.string(access);
+                }
+            }),
+        }
+    }
 }
 
 #[cfg(test)]

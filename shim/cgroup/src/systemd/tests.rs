@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::message::sent;
+use slipway_systemd::peer;
+
 use super::*;
 
 const UNIT: &str = "cri-containerd-1.scope";
@@ -65,10 +66,10 @@ fn a_scope_is_there_when_its_job_is_done() {
             && heard.contains(UNIT)
             && heard.contains("CollectMode")
     );
-    systemd.says(&sent::job_removed("/job/1", "other.scope", "failed"));
-    systemd.says(&sent::reply(1, Some("/job/2")));
+    systemd.says(&peer::job_removed("/job/1", "other.scope", "failed"));
+    systemd.says(&peer::reply(1, Some("/job/2")));
     assert!(job.on_ready().is_pending(), "accepted is not done");
-    systemd.says(&sent::job_removed("/job/2", UNIT, "done"));
+    systemd.says(&peer::job_removed("/job/2", UNIT, "done"));
     assert!(matches!(job.on_ready(), Poll::Ready(Ok(()))));
 }
 
@@ -77,14 +78,14 @@ fn a_failed_unit_of_that_name_is_cleared_once() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
     systemd.lets_in(&mut job);
-    systemd.says(&sent::error(1, UNIT_EXISTS, "Unit was already loaded."));
+    systemd.says(&peer::error(1, UNIT_EXISTS, "Unit was already loaded."));
     assert!(job.on_ready().is_pending());
     assert!(systemd.heard().contains("ResetFailedUnit"));
-    systemd.says(&sent::reply(2, None));
+    systemd.says(&peer::reply(2, None));
     assert!(job.on_ready().is_pending());
     assert!(systemd.heard().contains("StartTransientUnit"));
-    systemd.says(&sent::reply(3, Some("/job/9")));
-    systemd.says(&sent::job_removed("/job/9", UNIT, "done"));
+    systemd.says(&peer::reply(3, Some("/job/9")));
+    systemd.says(&peer::job_removed("/job/9", UNIT, "done"));
     assert!(matches!(job.on_ready(), Poll::Ready(Ok(()))));
 }
 
@@ -94,14 +95,14 @@ fn an_old_systemd_is_asked_for_less() {
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
     systemd.lets_in(&mut job);
     let unknown = "org.freedesktop.DBus.Error.PropertyReadOnly";
-    systemd.says(&sent::error(1, unknown, "Cannot set property CollectMode"));
+    systemd.says(&peer::error(1, unknown, "Cannot set property CollectMode"));
     assert!(job.on_ready().is_pending());
     let heard = systemd.heard();
     assert!(
         heard.contains("StartTransientUnit") && !heard.contains("CollectMode"),
         "{heard:?}"
     );
-    systemd.says(&sent::error(2, unknown, "Cannot set property Slice"));
+    systemd.says(&peer::error(2, unknown, "Cannot set property Slice"));
     let Poll::Ready(Err(error)) = job.on_ready() else {
         panic!("still under way")
     };
@@ -116,7 +117,7 @@ fn stopping_what_is_gone_is_done() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::stop_on(connection, UNIT).expect("sent");
     systemd.lets_in(&mut job);
-    systemd.says(&sent::error(1, NO_SUCH_UNIT, "not loaded"));
+    systemd.says(&peer::error(1, NO_SUCH_UNIT, "not loaded"));
     assert!(matches!(job.on_ready(), Poll::Ready(Ok(()))));
 }
 
@@ -125,11 +126,11 @@ fn a_stopped_scope_is_forgotten_too() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::stop_on(connection, UNIT).expect("sent");
     systemd.lets_in(&mut job);
-    systemd.says(&sent::reply(1, Some("/job/3")));
-    systemd.says(&sent::job_removed("/job/3", UNIT, "failed"));
+    systemd.says(&peer::reply(1, Some("/job/3")));
+    systemd.says(&peer::job_removed("/job/3", UNIT, "failed"));
     assert!(job.on_ready().is_pending());
     assert!(systemd.heard().contains("ResetFailedUnit"));
-    systemd.says(&sent::error(2, NO_SUCH_UNIT, "not loaded"));
+    systemd.says(&peer::error(2, NO_SUCH_UNIT, "not loaded"));
     assert!(matches!(job.on_ready(), Poll::Ready(Ok(()))));
 }
 
@@ -138,8 +139,8 @@ fn trouble_is_told_by_the_units_name() {
     let (mut systemd, connection) = Systemd::new();
     let mut job = UnitJob::start_on(connection, UNIT, properties()).expect("sent");
     systemd.lets_in(&mut job);
-    systemd.says(&sent::reply(1, Some("/job/2")));
-    systemd.says(&sent::job_removed("/job/2", UNIT, "canceled"));
+    systemd.says(&peer::reply(1, Some("/job/2")));
+    systemd.says(&peer::job_removed("/job/2", UNIT, "canceled"));
     let Poll::Ready(Err(error)) = job.on_ready() else {
         panic!("still under way")
     };
