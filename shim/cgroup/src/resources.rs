@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use slipway_shim_oci::{DeviceType, LinuxDeviceCgroup, LinuxResources};
 use thiserror::Error;
 
 mod convert;
@@ -99,28 +99,28 @@ impl Resources {
     /// the number of processes.
     pub fn from_oci(oci: &LinuxResources) -> Result<Self, ResourcesError> {
         let mut resources = Self::default();
-        if let Some(cpu) = oci.cpu() {
-            resources.cpu_shares = cpu.shares().filter(|shares| *shares != 0);
-            resources.cpu_quota = cpu.quota().filter(|quota| *quota != 0);
-            resources.cpu_period = cpu.period().filter(|period| *period != 0);
-            resources.cpu_burst = cpu.burst();
-            resources.cpu_idle = cpu.idle();
-            resources.cpuset_cpus = list("cpu.cpus", cpu.cpus().as_deref())?;
-            resources.cpuset_mems = list("cpu.mems", cpu.mems().as_deref())?;
+        if let Some(cpu) = &oci.cpu {
+            resources.cpu_shares = cpu.shares.filter(|shares| *shares != 0);
+            resources.cpu_quota = cpu.quota.filter(|quota| *quota != 0);
+            resources.cpu_period = cpu.period.filter(|period| *period != 0);
+            resources.cpu_burst = cpu.burst;
+            resources.cpu_idle = cpu.idle;
+            resources.cpuset_cpus = list("cpu.cpus", cpu.cpus.as_deref())?;
+            resources.cpuset_mems = list("cpu.mems", cpu.mems.as_deref())?;
         }
-        if let Some(memory) = oci.memory() {
-            resources.memory_limit = bytes("memory.limit", memory.limit())?;
-            resources.memory_reservation = bytes("memory.reservation", memory.reservation())?;
-            resources.memory_swap = bytes("memory.swap", memory.swap())?;
-            resources.memory_swappiness = memory.swappiness();
-            resources.oom_kill_disable = memory.disable_oom_killer().unwrap_or(false);
+        if let Some(memory) = &oci.memory {
+            resources.memory_limit = bytes("memory.limit", memory.limit)?;
+            resources.memory_reservation = bytes("memory.reservation", memory.reservation)?;
+            resources.memory_swap = bytes("memory.swap", memory.swap)?;
+            resources.memory_swappiness = memory.swappiness;
+            resources.oom_kill_disable = memory.disable_oom_killer.unwrap_or(false);
         }
-        resources.pids_limit = oci.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit);
+        resources.pids_limit = oci.pids.as_ref().map(|pids| pids.limit);
         for pages in bounded(
             "hugepageLimits",
-            oci.hugepage_limits().as_deref().unwrap_or_default(),
+            oci.hugepage_limits.as_deref().unwrap_or_default(),
         )? {
-            let size = pages.page_size();
+            let size = &pages.page_size;
             if size.is_empty()
                 || size.len() > 16
                 || !size.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -130,16 +130,16 @@ impl Resources {
                     format!("{size:?} is not a page size"),
                 ));
             }
-            let limit = u64::try_from(pages.limit()).unwrap_or(u64::MAX);
+            let limit = u64::try_from(pages.limit).unwrap_or(u64::MAX);
             resources.hugepages.push(Hugepages {
                 size: size.clone(),
                 limit,
             });
         }
-        for rule in bounded("devices", oci.devices().as_deref().unwrap_or_default())? {
+        for rule in bounded("devices", oci.devices.as_deref().unwrap_or_default())? {
             resources.devices.push(device_rule(rule)?);
         }
-        if let Some(unified) = oci.unified() {
+        if let Some(unified) = &oci.unified {
             if unified.len() > MAX_ENTRIES {
                 return Err(refuse(
                     "unified",
@@ -221,14 +221,14 @@ fn check_unified(name: &str, value: &str) -> Result<(), ResourcesError> {
 }
 
 fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, ResourcesError> {
-    let kind = match rule.typ() {
-        None | Some(LinuxDeviceType::A) => DeviceKind::All,
-        Some(LinuxDeviceType::B) => DeviceKind::Block,
-        Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
-        Some(LinuxDeviceType::P) => return Err(refuse("devices", "a FIFO is not a device")),
+    let kind = match rule.typ {
+        None | Some(DeviceType::A) => DeviceKind::All,
+        Some(DeviceType::B) => DeviceKind::Block,
+        Some(DeviceType::C | DeviceType::U) => DeviceKind::Char,
+        Some(DeviceType::P) => return Err(refuse("devices", "a FIFO is not a device")),
     };
     let access = rule
-        .access()
+        .access
         .clone()
         .filter(|access| !access.is_empty())
         .unwrap_or_else(|| "rwm".to_owned());
@@ -245,10 +245,10 @@ fn device_rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, ResourcesError> {
             .map_err(|_| refuse("devices", format!("number {value}"))),
     };
     Ok(DeviceRule {
-        allow: rule.allow(),
+        allow: rule.allow,
         kind,
-        major: number(rule.major())?,
-        minor: number(rule.minor())?,
+        major: number(rule.major)?,
+        minor: number(rule.minor)?,
         access,
     })
 }

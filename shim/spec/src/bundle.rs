@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{self as oci, LinuxResources};
+use slipway_shim_oci::{self as oci, LinuxResources};
 
 use crate::SpecError;
 use crate::namespaces::{self, PidNamespace};
@@ -84,7 +84,7 @@ impl Spec {
     /// All annotations, if there are any.
     #[must_use]
     pub fn annotations(&self) -> Option<&HashMap<String, String>> {
-        self.oci.annotations().as_ref()
+        self.oci.annotations.as_ref()
     }
 
     /// What the container is in its pod.
@@ -106,29 +106,29 @@ impl Spec {
     /// `linux.cgroupsPath`: `slice:prefix:name` for the systemd driver, else a path.
     #[must_use]
     pub fn cgroups_path(&self) -> Option<&Path> {
-        let path = self.oci.linux().as_ref()?.cgroups_path().as_deref()?;
+        let path = self.oci.linux.as_ref()?.cgroups_path.as_deref()?;
         (!path.as_os_str().is_empty()).then_some(path)
     }
 
     /// `linux.resources`.
     #[must_use]
     pub fn resources(&self) -> Option<&LinuxResources> {
-        self.oci.linux().as_ref()?.resources().as_ref()
+        self.oci.linux.as_ref()?.resources.as_ref()
     }
 
     /// `process.terminal`.
     #[must_use]
     pub fn terminal(&self) -> bool {
-        let process = self.oci.process().as_ref();
+        let process = self.oci.process.as_ref();
         process
-            .and_then(oci_spec::runtime::Process::terminal)
+            .and_then(|process| process.terminal)
             .unwrap_or(false)
     }
 
     /// `process.oomScoreAdj`.
     #[must_use]
     pub fn oom_score_adj(&self) -> Option<i32> {
-        self.oci.process().as_ref()?.oom_score_adj()
+        self.oci.process.as_ref()?.oom_score_adj
     }
 
     /// Which PID namespace the worker belongs in; the spawn has to see to it, since a process cannot change
@@ -137,6 +137,6 @@ impl Spec {
     /// # Errors
     /// [`SpecError::Invalid`] when the entry is repeated or its path is not absolute.
     pub fn pid_namespace(&self) -> Result<PidNamespace, SpecError> {
-        namespaces::pid(self.oci.linux().as_ref())
+        namespaces::pid(self.oci.linux.as_ref())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use slipway_shim_oci::{Device, DeviceType};
 use slipway_shim_wire::DeviceNode;
 
 use crate::SpecError;
@@ -22,7 +22,7 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 const MAX_DEVICES: usize = 4096;
 
 /// The default devices, each replaced by the spec's of the same path, then the spec's others.
-pub(crate) fn translate(devices: &[LinuxDevice]) -> Result<Vec<DeviceNode>, SpecError> {
+pub(crate) fn translate(devices: &[Device]) -> Result<Vec<DeviceNode>, SpecError> {
     if devices.len() > MAX_DEVICES {
         return Err(SpecError::invalid(
             "linux.devices",
@@ -51,9 +51,9 @@ pub(crate) fn translate(devices: &[LinuxDevice]) -> Result<Vec<DeviceNode>, Spec
     Ok(nodes)
 }
 
-fn translate_one(index: usize, device: &LinuxDevice) -> Result<DeviceNode, SpecError> {
+fn translate_one(index: usize, device: &Device) -> Result<DeviceNode, SpecError> {
     let field = |name: &str| format!("linux.devices[{index}].{name}");
-    let path = device.path();
+    let path = &device.path;
     if !path.is_absolute()
         || path == Path::new("/")
         || path.as_os_str().as_encoded_bytes().contains(&0)
@@ -63,11 +63,11 @@ fn translate_one(index: usize, device: &LinuxDevice) -> Result<DeviceNode, SpecE
             format!("{path:?} is not an absolute path of a file"),
         ));
     }
-    let kind = match device.typ() {
-        LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
-        LinuxDeviceType::B => libc::S_IFBLK,
-        LinuxDeviceType::P => libc::S_IFIFO,
-        LinuxDeviceType::A => {
+    let kind = match device.typ {
+        DeviceType::C | DeviceType::U => libc::S_IFCHR,
+        DeviceType::B => libc::S_IFBLK,
+        DeviceType::P => libc::S_IFIFO,
+        DeviceType::A => {
             return Err(SpecError::invalid(
                 field("type"),
                 "\"a\" is for cgroup rules; a device is one of c, u, b, p",
@@ -82,8 +82,8 @@ fn translate_one(index: usize, device: &LinuxDevice) -> Result<DeviceNode, SpecE
         (0, 0)
     } else {
         (
-            number("major", device.major())?,
-            number("minor", device.minor())?,
+            number("major", device.major)?,
+            number("minor", device.minor)?,
         )
     };
     Ok(DeviceNode {
@@ -91,9 +91,9 @@ fn translate_one(index: usize, device: &LinuxDevice) -> Result<DeviceNode, SpecE
         kind,
         major,
         minor,
-        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
-        uid: device.uid().unwrap_or(0),
-        gid: device.gid().unwrap_or(0),
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
     })
 }
 
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<Vec<DeviceNode>, SpecError> {
-        translate(&serde_json::from_str::<Vec<LinuxDevice>>(json).unwrap())
+        translate(&serde_json::from_str::<Vec<Device>>(json).unwrap())
     }
 
     #[test]

@@ -27,4 +27,4 @@ pub use bundle::{ContainerType, MAX_SPEC_BYTES, Spec};
 pub use error::SpecError;
 pub use mounts::RootfsMount;
 pub use namespaces::PidNamespace;
-pub use oci_spec::runtime::LinuxResources;
+pub use slipway_shim_oci::LinuxResources;

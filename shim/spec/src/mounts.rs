@@ -5,7 +5,7 @@ mod options;
 use std::path::{Path, PathBuf};
 
 use libc::{MS_BIND, MS_REC, MS_REMOUNT};
-use oci_spec::runtime as oci;
+use slipway_shim_oci as oci;
 use slipway_shim_wire::Mount;
 
 use crate::SpecError;
@@ -41,20 +41,20 @@ pub(crate) fn of_spec(bundle: &Path, mounts: &[oci::Mount]) -> Result<Vec<Mount>
     let mut translated = Vec::with_capacity(mounts.len());
     for (index, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        let mapped = [mount.uid_mappings(), mount.gid_mappings()];
+        let mapped = [&mount.uid_mappings, &mount.gid_mappings];
         if mapped.into_iter().flatten().any(|map| !map.is_empty()) {
             return Err(SpecError::unsupported(
                 format!("{field}.uidMappings"),
                 "an ID-mapped mount",
             ));
         }
-        let target = utf8(&field, "destination", mount.destination())?;
-        let fstype = mount.typ().as_deref().unwrap_or_default();
-        let source = match mount.source() {
+        let target = utf8(&field, "destination", &mount.destination)?;
+        let fstype = mount.typ.as_deref().unwrap_or_default();
+        let source = match &mount.source {
             Some(source) => utf8(&field, "source", source)?,
             None => "",
         };
-        let options = options(&field, mount.options().iter().flatten())?;
+        let options = options(&field, mount.options.iter().flatten())?;
         let mut mount = complete(&field, options, fstype, source)?;
         if mount.flags & MS_BIND != 0 && !mount.source.starts_with('/') {
             mount.source = utf8(&field, "source", &bundle.join(&mount.source))?.to_owned();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType};
+use slipway_shim_oci::{self as oci, Linux, NamespaceType};
 use slipway_shim_wire::{Namespace, NamespaceKind};
 
 use crate::SpecError;
@@ -18,9 +18,9 @@ pub enum PidNamespace {
     Host,
 }
 
-fn entries(linux: Option<&Linux>) -> &[LinuxNamespace] {
+fn entries(linux: Option<&Linux>) -> &[oci::Namespace] {
     linux
-        .and_then(|linux| linux.namespaces().as_deref())
+        .and_then(|linux| linux.namespaces.as_deref())
         .unwrap_or_default()
 }
 
@@ -28,7 +28,7 @@ fn entries(linux: Option<&Linux>) -> &[LinuxNamespace] {
 pub(crate) fn pid(linux: Option<&Linux>) -> Result<PidNamespace, SpecError> {
     let mut found = PidNamespace::Host;
     for (index, entry) in entries(linux).iter().enumerate() {
-        if entry.typ() != LinuxNamespaceType::Pid {
+        if entry.typ != NamespaceType::Pid {
             continue;
         }
         if found != PidNamespace::Host {
@@ -47,20 +47,20 @@ pub(crate) fn pid(linux: Option<&Linux>) -> Result<PidNamespace, SpecError> {
 pub(crate) fn entered_by_worker(linux: Option<&Linux>) -> Result<Vec<Namespace>, SpecError> {
     let mut found: Vec<Namespace> = Vec::new();
     for (index, entry) in entries(linux).iter().enumerate() {
-        let kind = match entry.typ() {
-            LinuxNamespaceType::Pid => continue,
-            LinuxNamespaceType::Ipc => NamespaceKind::Ipc,
-            LinuxNamespaceType::Uts => NamespaceKind::Uts,
-            LinuxNamespaceType::Network => NamespaceKind::Net,
-            LinuxNamespaceType::Mount => NamespaceKind::Mount,
-            LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
-            LinuxNamespaceType::User => {
+        let kind = match entry.typ {
+            NamespaceType::Pid => continue,
+            NamespaceType::Ipc => NamespaceKind::Ipc,
+            NamespaceType::Uts => NamespaceKind::Uts,
+            NamespaceType::Network => NamespaceKind::Net,
+            NamespaceType::Mount => NamespaceKind::Mount,
+            NamespaceType::Cgroup => NamespaceKind::Cgroup,
+            NamespaceType::User => {
                 return Err(SpecError::unsupported(
                     format!("linux.namespaces[{index}]"),
                     "a user namespace (hostUsers: false)",
                 ));
             }
-            LinuxNamespaceType::Time => {
+            NamespaceType::Time => {
                 return Err(SpecError::unsupported(
                     format!("linux.namespaces[{index}]"),
                     "a time namespace",
@@ -101,12 +101,8 @@ pub(crate) fn made(namespaces: &[Namespace], kind: NamespaceKind) -> bool {
         .any(|namespace| namespace.kind == kind && namespace.path.is_none())
 }
 
-fn path(index: usize, entry: &LinuxNamespace) -> Result<Option<PathBuf>, SpecError> {
-    let Some(path) = entry
-        .path()
-        .as_deref()
-        .filter(|path| *path != Path::new(""))
-    else {
+fn path(index: usize, entry: &oci::Namespace) -> Result<Option<PathBuf>, SpecError> {
+    let Some(path) = entry.path.as_deref().filter(|path| *path != Path::new("")) else {
         return Ok(None);
     };
     if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&0) {

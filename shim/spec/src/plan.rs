@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxResources};
+use slipway_shim_oci::{Linux, LinuxResources};
 use slipway_shim_wire::{Limits, NamespaceKind, Plan, Rootfs};
 
 use crate::error::without_nul;
@@ -27,19 +27,19 @@ impl Spec {
     ) -> Result<Plan, SpecError> {
         let mut plan = self.sandbox_plan(id)?;
         let linux = self.linux()?;
-        let Some(root) = self.oci.root() else {
+        let Some(root) = &self.oci.root else {
             return Err(SpecError::Missing { field: "root" });
         };
         plan.rootfs = Rootfs {
             path: rootfs.to_owned(),
             mounts: mounts::of_rootfs(rootfs_mounts)?,
-            readonly: root.readonly().unwrap_or(false),
-            propagation: mounts::propagation(linux.rootfs_propagation().as_deref())?,
+            readonly: root.readonly.unwrap_or(false),
+            propagation: mounts::propagation(linux.rootfs_propagation.as_deref())?,
         };
-        plan.mounts = mounts::of_spec(&self.bundle, self.oci.mounts().as_deref().unwrap_or(&[]))?;
-        plan.devices = devices::translate(linux.devices().as_deref().unwrap_or_default())?;
-        plan.masked_paths = paths("linux.maskedPaths", linux.masked_paths().as_deref())?;
-        plan.readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths().as_deref())?;
+        plan.mounts = mounts::of_spec(&self.bundle, self.oci.mounts.as_deref().unwrap_or(&[]))?;
+        plan.devices = devices::translate(linux.devices.as_deref().unwrap_or_default())?;
+        plan.masked_paths = paths("linux.maskedPaths", linux.masked_paths.as_deref())?;
+        plan.readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths.as_deref())?;
         Ok(plan)
     }
 
@@ -53,26 +53,26 @@ impl Spec {
         let linux = self.linux()?;
         let namespaces = entered_by_worker(Some(linux))?;
         let own_names = made(&namespaces, NamespaceKind::Uts);
-        let (seccomp, seccomp_flags) = match linux.seccomp() {
+        let (seccomp, seccomp_flags) = match &linux.seccomp {
             Some(profile) => seccomp::compile(profile)?,
             None => (Vec::new(), 0),
         };
         Ok(Plan {
             id: id.to_owned(),
-            hostname: name("hostname", self.oci.hostname().as_deref(), own_names)?,
-            domainname: name("domainname", self.oci.domainname().as_deref(), own_names)?,
-            sysctls: sysctl::translate(linux.sysctl().as_ref(), &namespaces)?,
+            hostname: name("hostname", self.oci.hostname.as_deref(), own_names)?,
+            domainname: name("domainname", self.oci.domainname.as_deref(), own_names)?,
+            sysctls: sysctl::translate(linux.sysctl.as_ref(), &namespaces)?,
             namespaces,
-            process: process::translate(self.oci.process().as_ref())?,
+            process: process::translate(self.oci.process.as_ref())?,
             seccomp,
             seccomp_flags,
-            limits: limits(linux.resources().as_ref()),
+            limits: limits(linux.resources.as_ref()),
             ..Plan::default()
         })
     }
 
     fn linux(&self) -> Result<&Linux, SpecError> {
-        let linux = self.oci.linux().as_ref();
+        let linux = self.oci.linux.as_ref();
         linux.ok_or(SpecError::Missing { field: "linux" })
     }
 }
@@ -113,20 +113,16 @@ fn limits(resources: Option<&LinuxResources>) -> Limits {
         return Limits::default();
     };
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-    let memory = resources.memory().as_ref();
-    let cpu = resources.cpu().as_ref();
+    let memory = resources.memory.as_ref();
+    let cpu = resources.cpu.as_ref();
     // The kernel's default period is 100 ms (cpu.cfs_period_us).
     let period = cpu
-        .and_then(oci_spec::runtime::LinuxCpu::period)
+        .and_then(|cpu| cpu.period)
         .filter(|period| *period > 0)
         .unwrap_or(100_000);
-    let quota = cpu
-        .and_then(oci_spec::runtime::LinuxCpu::quota)
-        .and_then(positive);
+    let quota = cpu.and_then(|cpu| cpu.quota).and_then(positive);
     Limits {
-        memory: memory
-            .and_then(oci_spec::runtime::LinuxMemory::limit)
-            .and_then(positive),
+        memory: memory.and_then(|memory| memory.limit).and_then(positive),
         milli_cpus: quota.map(|quota| quota.saturating_mul(1000) / period),
     }
 }

@@ -1,6 +1,6 @@
 //! `process`.
 
-use oci_spec::runtime::{self as oci, PosixRlimitType};
+use slipway_shim_oci::{self as oci, RlimitType};
 use slipway_shim_wire::{Process, Rlimit};
 
 use crate::SpecError;
@@ -12,35 +12,35 @@ pub(crate) fn translate(process: Option<&oci::Process>) -> Result<Process, SpecE
     let Some(process) = process else {
         return Err(SpecError::Missing { field: "process" });
     };
-    let args = texts("process.args", process.args().as_deref())?;
-    let env = texts("process.env", process.env().as_deref())?;
+    let args = texts("process.args", process.args.as_deref())?;
+    let env = texts("process.env", process.env.as_deref())?;
     if let Some(index) = env.iter().position(|entry| !entry.contains('=')) {
         return Err(SpecError::invalid(
             format!("process.env[{index}]"),
             "not of the form NAME=value",
         ));
     }
-    let cwd = process.cwd();
+    let cwd = &process.cwd;
     if !cwd.is_absolute() || cwd.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(SpecError::invalid(
             "process.cwd",
             format!("{cwd:?} is not an absolute path"),
         ));
     }
-    let user = process.user();
+    let user = &process.user;
     Ok(Process {
         args,
         env,
         cwd: cwd.clone(),
-        uid: user.uid(),
-        gid: user.gid(),
-        additional_gids: user.additional_gids().clone().unwrap_or_default(),
-        umask: user.umask().map(|umask| umask & 0o777),
-        capabilities: capabilities::translate(process.capabilities().as_ref()),
-        no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
-        oom_score_adj: oom_score_adj(process.oom_score_adj())?,
-        apparmor_profile: apparmor(process.apparmor_profile().as_deref())?,
+        uid: user.uid,
+        gid: user.gid,
+        additional_gids: user.additional_gids.clone().unwrap_or_default(),
+        umask: user.umask.map(|umask| umask & 0o777),
+        capabilities: capabilities::translate(process.capabilities.as_ref()),
+        no_new_privileges: process.no_new_privileges.unwrap_or(false),
+        rlimits: rlimits(process.rlimits.as_deref().unwrap_or_default())?,
+        oom_score_adj: oom_score_adj(process.oom_score_adj)?,
+        apparmor_profile: apparmor(process.apparmor_profile.as_deref())?,
     })
 }
 
@@ -73,51 +73,51 @@ fn apparmor(profile: Option<&str>) -> Result<Option<String>, SpecError> {
     }
 }
 
-fn rlimits(limits: &[oci::PosixRlimit]) -> Result<Vec<Rlimit>, SpecError> {
+fn rlimits(limits: &[oci::Rlimit]) -> Result<Vec<Rlimit>, SpecError> {
     let mut translated: Vec<Rlimit> = Vec::with_capacity(limits.len());
     for (index, limit) in limits.iter().enumerate() {
         let field = format!("process.rlimits[{index}]");
-        let resource = resource(limit.typ());
+        let resource = resource(limit.typ);
         if translated.iter().any(|other| other.resource == resource) {
             return Err(SpecError::invalid(
                 format!("{field}.type"),
                 "a second limit of the same type",
             ));
         }
-        if limit.soft() > limit.hard() {
+        if limit.soft > limit.hard {
             return Err(SpecError::invalid(
                 format!("{field}.soft"),
-                format!("{} is above the hard limit {}", limit.soft(), limit.hard()),
+                format!("{} is above the hard limit {}", limit.soft, limit.hard),
             ));
         }
         translated.push(Rlimit {
             resource,
-            soft: limit.soft(),
-            hard: limit.hard(),
+            soft: limit.soft,
+            hard: limit.hard,
         });
     }
     Ok(translated)
 }
 
 /// asm-generic/resource.h, which both our architectures use.
-fn resource(typ: PosixRlimitType) -> u32 {
+fn resource(typ: RlimitType) -> u32 {
     match typ {
-        PosixRlimitType::RlimitCpu => 0,
-        PosixRlimitType::RlimitFsize => 1,
-        PosixRlimitType::RlimitData => 2,
-        PosixRlimitType::RlimitStack => 3,
-        PosixRlimitType::RlimitCore => 4,
-        PosixRlimitType::RlimitRss => 5,
-        PosixRlimitType::RlimitNproc => 6,
-        PosixRlimitType::RlimitNofile => 7,
-        PosixRlimitType::RlimitMemlock => 8,
-        PosixRlimitType::RlimitAs => 9,
-        PosixRlimitType::RlimitLocks => 10,
-        PosixRlimitType::RlimitSigpending => 11,
-        PosixRlimitType::RlimitMsgqueue => 12,
-        PosixRlimitType::RlimitNice => 13,
-        PosixRlimitType::RlimitRtprio => 14,
-        PosixRlimitType::RlimitRttime => 15,
+        RlimitType::RlimitCpu => 0,
+        RlimitType::RlimitFsize => 1,
+        RlimitType::RlimitData => 2,
+        RlimitType::RlimitStack => 3,
+        RlimitType::RlimitCore => 4,
+        RlimitType::RlimitRss => 5,
+        RlimitType::RlimitNproc => 6,
+        RlimitType::RlimitNofile => 7,
+        RlimitType::RlimitMemlock => 8,
+        RlimitType::RlimitAs => 9,
+        RlimitType::RlimitLocks => 10,
+        RlimitType::RlimitSigpending => 11,
+        RlimitType::RlimitMsgqueue => 12,
+        RlimitType::RlimitNice => 13,
+        RlimitType::RlimitRtprio => 14,
+        RlimitType::RlimitRttime => 15,
     }
 }
 

@@ -1,36 +1,33 @@
 //! What a spec may ask for and this runtime does not do: refused by name, so that nobody believes in a
 //! protection or a hook that is not there.
 
-use oci_spec::runtime::{Hook, Hooks, Linux, Process, Spec};
+use serde::de::IgnoredAny;
+use slipway_shim_oci::{Hooks, Linux, Process, Spec};
 
 use crate::SpecError;
 
 /// Refuses the first field that would be ignored.
 pub(crate) fn unsupported(spec: &Spec) -> Result<(), SpecError> {
-    if let Some(hooks) = spec.hooks() {
+    if let Some(hooks) = &spec.hooks {
         refuse_hooks(hooks)?;
     }
-    if let Some(process) = spec.process() {
+    if let Some(process) = &spec.process {
         refuse_process(process)?;
     }
-    match spec.linux() {
+    match &spec.linux {
         Some(linux) => refuse_linux(linux),
         None => Err(SpecError::Missing { field: "linux" }),
     }
 }
 
-#[allow(
-    deprecated,
-    reason = "prestart is deprecated in the specification and still has to be refused"
-)]
 fn refuse_hooks(hooks: &Hooks) -> Result<(), SpecError> {
-    let all: [(&str, &Option<Vec<Hook>>); 6] = [
-        ("prestart", hooks.prestart()),
-        ("createRuntime", hooks.create_runtime()),
-        ("createContainer", hooks.create_container()),
-        ("startContainer", hooks.start_container()),
-        ("poststart", hooks.poststart()),
-        ("poststop", hooks.poststop()),
+    let all: [(&str, &Option<Vec<IgnoredAny>>); 6] = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
     ];
     for (name, list) in all {
         refuse(
@@ -43,51 +40,51 @@ fn refuse_hooks(hooks: &Hooks) -> Result<(), SpecError> {
 }
 
 fn refuse_process(process: &Process) -> Result<(), SpecError> {
-    let label = process.selinux_label().as_deref().unwrap_or_default();
+    let label = process.selinux_label.as_deref().unwrap_or_default();
     refuse(
         !label.is_empty(),
         "process.selinuxLabel",
         "an SELinux label (seLinuxOptions, or enable_selinux in containerd's configuration)",
     )?;
     refuse(
-        process.io_priority().is_some(),
+        process.io_priority.is_some(),
         "process.ioPriority",
         "an I/O priority",
     )?;
     refuse(
-        process.scheduler().is_some(),
+        process.scheduler.is_some(),
         "process.scheduler",
         "a scheduling policy",
     )
 }
 
 fn refuse_linux(linux: &Linux) -> Result<(), SpecError> {
-    let mapped = [linux.uid_mappings(), linux.gid_mappings()];
+    let mapped = [&linux.uid_mappings, &linux.gid_mappings];
     refuse(
         mapped.into_iter().flatten().any(|map| !map.is_empty()),
         "linux.uidMappings",
         "a user namespace (hostUsers: false)",
     )?;
-    let label = linux.mount_label().as_deref().unwrap_or_default();
+    let label = linux.mount_label.as_deref().unwrap_or_default();
     refuse(
         !label.is_empty(),
         "linux.mountLabel",
         "an SELinux label (seLinuxOptions, or enable_selinux in containerd's configuration)",
     )?;
-    refuse(linux.intel_rdt().is_some(), "linux.intelRdt", "Intel RDT")?;
+    refuse(linux.intel_rdt.is_some(), "linux.intelRdt", "Intel RDT")?;
     refuse(
-        linux.personality().is_some(),
+        linux.personality.is_some(),
         "linux.personality",
         "a personality",
     )?;
     refuse(
-        linux.memory_policy().is_some(),
+        linux.memory_policy.is_some(),
         "linux.memoryPolicy",
         "a memory policy",
     )?;
     refuse(
         linux
-            .time_offsets()
+            .time_offsets
             .as_ref()
             .is_some_and(|offsets| !offsets.is_empty()),
         "linux.timeOffsets",
@@ -95,7 +92,7 @@ fn refuse_linux(linux: &Linux) -> Result<(), SpecError> {
     )?;
     refuse(
         linux
-            .net_devices()
+            .net_devices
             .as_ref()
             .is_some_and(|devices| !devices.is_empty()),
         "linux.netDevices",

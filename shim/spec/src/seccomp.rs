@@ -18,9 +18,7 @@ mod rules;
 mod simulate;
 mod syscalls;
 
-use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag,
-};
+use slipway_shim_oci::{Seccomp, SeccompAction as Action, SeccompFlag as Flag};
 use slipway_shim_wire::Instruction;
 
 use crate::SpecError;
@@ -29,7 +27,7 @@ use crate::SpecError;
 const MAX_INSTRUCTIONS: usize = 4096;
 
 /// The program and its `SECCOMP_FILTER_FLAG_*`.
-pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<(Vec<Instruction>, u32), SpecError> {
+pub(crate) fn compile(profile: &Seccomp) -> Result<(Vec<Instruction>, u32), SpecError> {
     let flags = flags(profile)?;
     let filter = rules::translate(profile)?;
     let program = program::emit(&filter);
@@ -45,9 +43,9 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<(Vec<Instruction>, u32),
     Ok((program, flags))
 }
 
-fn flags(profile: &LinuxSeccomp) -> Result<u32, SpecError> {
+fn flags(profile: &Seccomp) -> Result<u32, SpecError> {
     if profile
-        .listener_path()
+        .listener_path
         .as_ref()
         .is_some_and(|path| !path.as_os_str().is_empty())
     {
@@ -56,7 +54,7 @@ fn flags(profile: &LinuxSeccomp) -> Result<u32, SpecError> {
             "a seccomp listener",
         ));
     }
-    let Some(flags) = profile.flags() else {
+    let Some(flags) = &profile.flags else {
         // As runc since 1.2: without flags, no mitigation that costs every process its speculative stores.
         return Ok(bits(libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW));
     };

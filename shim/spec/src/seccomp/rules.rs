@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
+use slipway_shim_oci::{Seccomp, SeccompArg, SeccompOperator, SeccompSyscall};
 
 use super::{ENOSYS, action, syscalls};
 use crate::SpecError;
@@ -57,13 +57,13 @@ pub(super) struct Filter {
 /// The most entries of `syscalls` that are read, and the most names and arguments of one.
 const MAX_ENTRIES: usize = 4096;
 
-pub(super) fn translate(profile: &LinuxSeccomp) -> Result<Filter, SpecError> {
+pub(super) fn translate(profile: &Seccomp) -> Result<Filter, SpecError> {
     let default = action(
         "linux.seccomp.default",
-        profile.default_action(),
-        profile.default_errno_ret(),
+        profile.default_action,
+        profile.default_errno_ret,
     )?;
-    let entries = profile.syscalls().as_deref().unwrap_or_default();
+    let entries = profile.syscalls.as_deref().unwrap_or_default();
     if entries.len() > MAX_ENTRIES {
         return Err(SpecError::invalid(
             "linux.seccomp.syscalls",
@@ -76,9 +76,9 @@ pub(super) fn translate(profile: &LinuxSeccomp) -> Result<Filter, SpecError> {
     let mut newest = None;
     for (index, entry) in entries.iter().enumerate() {
         let field = format!("linux.seccomp.syscalls[{index}]");
-        let action = action(&field, entry.action(), entry.errno_ret())?;
+        let action = action(&field, entry.action, entry.errno_ret)?;
         let alternatives = alternatives(&field, entry)?;
-        for name in entry.names() {
+        for name in &entry.names {
             let Some(&number) = numbers.get(name.as_str()) else {
                 continue;
             };
@@ -117,9 +117,9 @@ pub(super) fn translate(profile: &LinuxSeccomp) -> Result<Filter, SpecError> {
 }
 
 /// The sets of conditions of which one has to hold; none at all for "always".
-fn alternatives(field: &str, entry: &LinuxSyscall) -> Result<Vec<Vec<Condition>>, SpecError> {
-    let args = entry.args().as_deref().unwrap_or_default();
-    if args.len() > MAX_ENTRIES || entry.names().len() > MAX_ENTRIES {
+fn alternatives(field: &str, entry: &SeccompSyscall) -> Result<Vec<Vec<Condition>>, SpecError> {
+    let args = entry.args.as_deref().unwrap_or_default();
+    if args.len() > MAX_ENTRIES || entry.names.len() > MAX_ENTRIES {
         return Err(SpecError::invalid(
             field,
             format!("more than {MAX_ENTRIES} names or arguments"),
@@ -142,27 +142,27 @@ fn alternatives(field: &str, entry: &LinuxSyscall) -> Result<Vec<Vec<Condition>>
     })
 }
 
-fn condition(field: &str, arg: &LinuxSeccompArg) -> Result<Condition, SpecError> {
-    let argument = u32::try_from(arg.index())
+fn condition(field: &str, arg: &SeccompArg) -> Result<Condition, SpecError> {
+    let argument = u32::try_from(arg.index)
         .ok()
         .filter(|argument| *argument < 6)
         .ok_or_else(|| {
             SpecError::invalid(
                 format!("{field}.index"),
-                format!("{} is not below 6", arg.index()),
+                format!("{} is not below 6", arg.index),
             )
         })?;
-    let mut value = arg.value();
-    let test = match arg.op() {
-        LinuxSeccompOperator::ScmpCmpEq => Test::Equal,
-        LinuxSeccompOperator::ScmpCmpNe => Test::NotEqual,
-        LinuxSeccompOperator::ScmpCmpLt => Test::Less,
-        LinuxSeccompOperator::ScmpCmpLe => Test::LessOrEqual,
-        LinuxSeccompOperator::ScmpCmpGt => Test::Greater,
-        LinuxSeccompOperator::ScmpCmpGe => Test::GreaterOrEqual,
-        LinuxSeccompOperator::ScmpCmpMaskedEq => {
-            let mask = arg.value();
-            value = arg.value_two().unwrap_or(0) & mask;
+    let mut value = arg.value;
+    let test = match arg.op {
+        SeccompOperator::ScmpCmpEq => Test::Equal,
+        SeccompOperator::ScmpCmpNe => Test::NotEqual,
+        SeccompOperator::ScmpCmpLt => Test::Less,
+        SeccompOperator::ScmpCmpLe => Test::LessOrEqual,
+        SeccompOperator::ScmpCmpGt => Test::Greater,
+        SeccompOperator::ScmpCmpGe => Test::GreaterOrEqual,
+        SeccompOperator::ScmpCmpMaskedEq => {
+            let mask = arg.value;
+            value = arg.value_two.unwrap_or(0) & mask;
             Test::Masked(mask)
         }
     };

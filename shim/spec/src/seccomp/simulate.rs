@@ -160,7 +160,7 @@ proptest! {
     }
 }
 
-fn profile(json: &str) -> oci_spec::runtime::LinuxSeccomp {
+fn profile(json: &str) -> slipway_shim_oci::Seccomp {
     serde_json::from_str(json).unwrap()
 }
 

@@ -27,7 +27,7 @@ fn an_application_container_becomes_a_plan() {
         let cgroup = spec.cgroups_path().unwrap().to_str().unwrap();
         assert!(cgroup.contains(".slice:cri-containerd:"), "{cgroup}");
         assert_eq!(
-            spec.resources().unwrap().memory().unwrap().limit(),
+            spec.resources().unwrap().memory.as_ref().unwrap().limit,
             Some(64 << 20)
         );
 
