@@ -48,6 +48,15 @@ impl Failure {
             message: chain(error),
         }
     }
+
+    /// What was asked for is not wholly done; running again goes on.
+    pub fn unfinished(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            reason,
+            message: message.into(),
+        }
+    }
 }
 
 /// An error and its sources as one sentence.

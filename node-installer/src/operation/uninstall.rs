@@ -1,10 +1,12 @@
 //! `uninstall`: every byte an install changed goes back, and everything it brought goes away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::base::{self, BaseFile};
-use super::install::recorded;
 use super::session::{Session, report_installed};
 use crate::args::UninstallArgs;
 use crate::containerd::dump::Dump;
@@ -16,6 +18,12 @@ use crate::host::files;
 use crate::journal::{Change, Expectation, Installed};
 use crate::payload::{collect, place};
 use crate::report::{Outcome, Report, Steps as _};
+
+/// How long a pod process may take to leave after its pod; it gives itself 5 s (`shim/pod`).
+const LINGER: Duration = Duration::from_secs(30);
+
+/// How often to look whether it has left.
+const LINGER_POLL: Duration = Duration::from_millis(200);
 
 /// Pods named in a refusal; more would not be read.
 const NAMED_PODS: usize = 3;
@@ -80,6 +88,16 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
 
     report.enter("collect");
     let kept = remove_rest(&session, &daemon, &dump, installed.as_ref(), &install_root)?;
+    if !kept.is_empty() {
+        return Err(Failure::unfinished(
+            "PayloadInUse",
+            format!(
+                "the configuration is as it was, but processes still run from {}/{}: end them, the next run removes it",
+                install_root.display(),
+                kept.join(", ")
+            ),
+        ));
+    }
     report.shim = None;
     report.handlers.clear();
     let edited: Vec<&Path> = files
@@ -87,33 +105,23 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         .filter(|file| file.edited)
         .map(|file| file.path.as_path())
         .collect();
-    report.end(Outcome::Done, "Uninstalled", farewell(&edited, kept.len()));
+    report.end(Outcome::Done, "Uninstalled", farewell(&edited));
     Ok(())
 }
 
-/// What the node is left with: the bytes of before, unless others have edited since or pods still run.
-fn farewell(edited: &[&Path], payloads: usize) -> String {
-    let configuration = if edited.is_empty() {
-        None
-    } else {
-        let names: Vec<String> = edited
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        Some(format!(
-            "somebody else's edits of {} since the install were kept, and only what is ours was taken out",
-            names.join(", ")
-        ))
-    };
-    match (configuration, payloads) {
-        (None, 0) => "every byte is as it was before the install".to_owned(),
-        (Some(edits), 0) => edits,
-        (configuration, n) => {
-            let configuration =
-                configuration.unwrap_or_else(|| "the configuration is as it was".to_owned());
-            format!("{configuration}; {n} payloads stay while pods use them")
-        }
+/// What the node is left with: the bytes of before, unless others have edited since.
+fn farewell(edited: &[&Path]) -> String {
+    if edited.is_empty() {
+        return "every byte is as it was before the install".to_owned();
     }
+    let names: Vec<String> = edited
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!(
+        "somebody else's edits of {} since the install were kept, and only what is ours was taken out",
+        names.join(", ")
+    )
 }
 
 /// The configuration, as a transaction.
@@ -199,13 +207,22 @@ fn remove_rest(
     installed: Option<&Installed>,
     install_root: &Path,
 ) -> Result<Vec<String>, Failure> {
-    let state = daemon.state_folder(dump.state.as_deref());
-    let bundles = collect::bundles(&session.root, &state, install_root)
-        .map_err(|error| Failure::failed(&error))?;
-    let recorded = recorded(session, daemon).map_err(|error| Failure::failed(&error))?;
-    let needed = collect::needed(&session.root, install_root, &bundles, &recorded);
     let file_error = |error: files::FileError| Failure::failed(&error);
-    let (_, kept) = collect::collect(&session.root, install_root, &needed).map_err(file_error)?;
+    let state = daemon.state_folder(dump.state.as_deref());
+    // No pod is ready any more, but a pod process outlives its pod by the moment it takes to say good-bye. Records
+    // of ended sandboxes name the shim too, until the kubelet collects them: without a bundle containerd never looks.
+    let deadline = Instant::now() + LINGER;
+    let kept = loop {
+        let bundles = collect::bundles(&session.root, &state, install_root)
+            .map_err(|error| Failure::failed(&error))?;
+        let needed = collect::needed(&session.root, install_root, &bundles, &BTreeSet::new());
+        let (_, kept) =
+            collect::collect(&session.root, install_root, &needed).map_err(file_error)?;
+        if kept.is_empty() || Instant::now() >= deadline {
+            break kept;
+        }
+        thread::sleep(LINGER_POLL);
+    };
     let folders = installed
         .map(|i| i.created_folders.clone())
         .unwrap_or_default();
@@ -298,21 +315,10 @@ mod tests {
 
     #[test]
     fn the_last_word_does_not_claim_more_than_was_done() {
-        assert_eq!(
-            farewell(&[], 0),
-            "every byte is as it was before the install"
-        );
+        assert_eq!(farewell(&[]), "every byte is as it was before the install");
         let edited = [Path::new("/etc/containerd/config.toml")];
         let kept = "somebody else's edits of /etc/containerd/config.toml since the install were kept, and only what is \
                     ours was taken out";
-        assert_eq!(farewell(&edited, 0), kept);
-        assert_eq!(
-            farewell(&edited, 2),
-            format!("{kept}; 2 payloads stay while pods use them")
-        );
-        assert_eq!(
-            farewell(&[], 2),
-            "the configuration is as it was; 2 payloads stay while pods use them"
-        );
+        assert_eq!(farewell(&edited), kept);
     }
 }
