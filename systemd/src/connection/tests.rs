@@ -42,6 +42,7 @@ fn a_peer_that_says_nothing_or_no_is_given_up() {
     let answer = std::thread::spawn(move || {
         let (_silent, _) = listener.accept().unwrap();
         let (mut peer, _) = listener.accept().unwrap();
+        assert!(heard(&mut peer).starts_with("\0AUTH"));
         peer.write_all(b"REJECTED EXTERNAL\r\n").unwrap();
     });
     let error = open(PATIENCE).unwrap_err();
