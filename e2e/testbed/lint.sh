@@ -27,7 +27,7 @@ formatting() {
 
 step "checking the scripts (shellcheck)" shellcheck \
     shellcheck -x -P "$TESTBED" just .ci/run "$TESTBED"/*.sh "$TESTBED/runc-narrow" \
-    "$TESTBED/node/entrypoint" "$TESTBED/node/kubelet-cgroups" e2e/guests/build tools/zig-*
+    "$TESTBED/node/entrypoint" "$TESTBED/node/kubelet-cgroups" "$TESTBED/node/containerd-cgroups" e2e/guests/build tools/zig-*
 step "checking the formatting" fmt formatting
 "$TESTBED/binaries.sh" helm
 step "checking the chart (helm lint)" helm-lint helm lint --strict charts/slipway

@@ -96,7 +96,7 @@ common_context() {
     rm -rf "${CONTEXT:?}/bin"
     mkdir -p "$CONTEXT/bin"
     ln -f "$(module_bin kubernetes)"/kube{adm,ctl,let} "$CONTEXT/bin/"
-    cp "$TESTBED"/node/{entrypoint,kubelet-cgroups,kubelet.service,slipway-images.service} "$CONTEXT/"
+    cp "$TESTBED"/node/{entrypoint,kubelet-cgroups,containerd-cgroups,containerd-cgroups.conf,kubelet.service,slipway-images.service} "$CONTEXT/"
     echo "$KUBERNETES_VERSION" >"$CONTEXT/version"
 }
 

@@ -4,8 +4,9 @@ ARG BASE
 FROM ${BASE} AS common
 ENV container=docker
 COPY bin/ /usr/bin/
-COPY entrypoint kubelet-cgroups /usr/local/bin/
+COPY entrypoint kubelet-cgroups containerd-cgroups /usr/local/bin/
 COPY kubelet.service slipway-images.service /etc/systemd/system/
+COPY containerd-cgroups.conf /etc/systemd/system/containerd.service.d/10-cgroups.conf
 COPY version /kind/version
 COPY images/worker.tar /kind/images/worker.tar
 # Units that make sense on a machine only are taken away: they would fail, or wait for devices that never come.
