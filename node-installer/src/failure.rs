@@ -1,6 +1,7 @@
 //! How an operation ends when it does not end well: the outcome, a reason that is part of the API, and a sentence.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::report::Outcome;
 
@@ -57,6 +58,31 @@ impl Failure {
             message: message.into(),
         }
     }
+
+    /// The same with paths as the node has them: in a Job its root is a mount, and errors of files name that.
+    pub fn as_on_host(mut self, host_root: &Path) -> Self {
+        let mount = host_root.to_string_lossy();
+        let mount = mount.trim_end_matches('/');
+        if mount.is_empty() {
+            return self;
+        }
+        let mut message = String::with_capacity(self.message.len());
+        let mut rest = self.message.as_str();
+        while let Some(at) = rest.find(mount) {
+            let (before, found) = rest.split_at(at);
+            let after = &found[mount.len()..];
+            message.push_str(before);
+            // Only where a path begins: `/srv/host/x` is not below `/host`.
+            let begins = !message.ends_with(|c: char| c.is_alphanumeric() || "/._-".contains(c));
+            if !(begins && after.starts_with('/')) {
+                message.push_str(mount);
+            }
+            rest = after;
+        }
+        message.push_str(rest);
+        self.message = message;
+        self
+    }
 }
 
 /// An error and its sources as one sentence.
@@ -72,4 +98,27 @@ pub fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_the_nodes() {
+        let seen = |message: &str, root: &str| {
+            Failure::refusal("X", message)
+                .as_on_host(Path::new(root))
+                .message
+        };
+        assert_eq!(
+            seen("cannot read /host/etc/a: denied (\"/host/b\")", "/host"),
+            "cannot read /etc/a: denied (\"/b\")"
+        );
+        assert_eq!(
+            seen("/srv/host/x and /hosts/y and /host", "/host/"),
+            "/srv/host/x and /hosts/y and /host"
+        );
+        assert_eq!(seen("/etc/a", "/"), "/etc/a");
+    }
 }

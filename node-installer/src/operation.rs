@@ -93,7 +93,7 @@ fn reported(
     // A run that is killed leaves this one.
     write(&report, node.report.as_deref());
     if let Err(failure) = work(&mut report) {
-        report.fail(&failure);
+        report.fail(&failure.as_on_host(&node.host_root));
     }
     match report.outcome {
         Outcome::Done | Outcome::Unchanged => {

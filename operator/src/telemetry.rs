@@ -1,5 +1,7 @@
 //! The log: on stderr, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -36,7 +38,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), Error> {
         .with_writer(std::io::stderr);
     let result = match format {
         LogFormat::Text => builder
-            .with_ansi(std::env::var_os("NO_COLOR").is_none())
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };

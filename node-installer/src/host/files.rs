@@ -91,7 +91,21 @@ impl Reason for FileError {
 
 pub(crate) fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
-    move |source| FileError::Io { verb, path, source }
+    move |source| FileError::Io {
+        verb,
+        path,
+        source: plain(source),
+    }
+}
+
+/// The operating system's error without the name of the temporary file that `tempfile` wraps around it.
+fn plain(error: io::Error) -> io::Error {
+    error
+        .get_ref()
+        .and_then(|wrapper| wrapper.source())
+        .and_then(|inner| inner.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error)
+        .map_or(error, io::Error::from_raw_os_error)
 }
 
 /// A file's bytes and attributes, or `None` if there is none.
@@ -241,7 +255,7 @@ pub fn check_replaceable(path: &Path) -> Result<(), FileError> {
         .prefix(".slipway-")
         .suffix(".tmp")
         .tempfile_in(folder)
-        .map_err(|error| read_only(&format!("its folder takes no files ({error})")))?;
+        .map_err(|error| read_only(&format!("its folder takes no files ({})", plain(error))))?;
     if !path.exists() {
         return Ok(());
     }
