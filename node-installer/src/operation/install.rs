@@ -417,7 +417,7 @@ fn collect_old(session: &Session<'_>, daemon: &Daemon, digest: &str, report: &mu
 }
 
 /// Digests that containerd's records of sandboxes name.
-pub(super) fn recorded(
+fn recorded(
     session: &Session<'_>,
     daemon: &Daemon,
 ) -> Result<BTreeSet<String>, crate::cri::CriError> {
