@@ -15,7 +15,7 @@ exclusively testbed-root
 mkdir -p "$CACHE/testbed"
 if [ ! -e "$TAR" ]; then
     step "making a Debian $NODE_SUITE root for the nodes" debian-root \
-        mmdebstrap --variant=minbase --include="$PACKAGES" "$NODE_SUITE" "$TAR.new"
+        mmdebstrap --variant=minbase --format=tar --include="$PACKAGES" "$NODE_SUITE" "$TAR.new"
     mv "$TAR.new" "$TAR"
     keep_only "$CACHE/testbed" root- "$KEY.tar"
 fi
