@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use slipway_shim_wire::Plan;
+
 use crate::SetupError;
 use crate::error::While;
 use crate::namespaces::open_proc;
@@ -19,8 +21,13 @@ pub(crate) struct Change<'a> {
     file: File,
 }
 
-/// Opens what is needed to change the profile.
-pub(crate) fn prepare(profile: &str) -> Result<Change<'_>, SetupError> {
+/// Opens what is needed to change to the plan's profile, if it names one.
+pub(crate) fn wanted(plan: &Plan) -> Result<Option<Change<'_>>, SetupError> {
+    let profile = plan.process.apparmor_profile.as_deref();
+    profile.map(prepare).transpose()
+}
+
+fn prepare(profile: &str) -> Result<Change<'_>, SetupError> {
     let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
     if !enabled.is_ok_and(|text| text.first() == Some(&b'Y')) {
         return Err(SetupError::refused(

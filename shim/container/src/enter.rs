@@ -23,8 +23,7 @@ use crate::{apparmor, devices, mask, mounts, namespaces, pivot, rootfs};
 pub fn enter(plan: &Plan) -> Result<(), SetupError> {
     umask(Mode::empty());
     set_oom_score_adj(plan)?;
-    let profile = plan.process.apparmor_profile.as_deref();
-    let profile = profile.map(apparmor::prepare).transpose()?;
+    let profile = apparmor::wanted(plan)?;
     namespaces::enter(plan)?;
 
     let root = rootfs::mount(&plan.rootfs)?;
@@ -53,7 +52,7 @@ pub fn enter(plan: &Plan) -> Result<(), SetupError> {
 
 /// Before the pivot, through the node's own `/proc`. Lowering it takes CAP_SYS_RESOURCE, which nested nodes
 /// lack; containerd's `restrict_oom_score_adj` is for them.
-fn set_oom_score_adj(plan: &Plan) -> Result<(), SetupError> {
+pub(crate) fn set_oom_score_adj(plan: &Plan) -> Result<(), SetupError> {
     let Some(score) = plan.process.oom_score_adj else {
         return Ok(());
     };

@@ -36,10 +36,12 @@ mod pivot;
 mod privileges;
 mod root;
 mod rootfs;
+mod sandbox;
 mod seal;
 
 pub use enter::enter;
 pub use error::SetupError;
 pub use module::{ModuleError, OpenedModule, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
+pub use sandbox::enter_sandbox;
 pub use seal::seal;

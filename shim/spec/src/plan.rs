@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use slipway_shim_oci::{Linux, LinuxResources};
-use slipway_shim_wire::{Limits, NamespaceKind, Plan, Rootfs};
+use slipway_shim_wire::{Capabilities, Limits, NamespaceKind, Plan, Rootfs};
 
 use crate::error::without_nul;
 use crate::namespaces::{entered_by_worker, made};
@@ -25,7 +25,7 @@ impl Spec {
         rootfs: &Path,
         rootfs_mounts: &[RootfsMount],
     ) -> Result<Plan, SpecError> {
-        let mut plan = self.sandbox_plan(id)?;
+        let mut plan = self.surroundings(id)?;
         let linux = self.linux()?;
         let Some(root) = &self.oci.root else {
             return Err(SpecError::Missing { field: "root" });
@@ -43,12 +43,20 @@ impl Spec {
         Ok(plan)
     }
 
-    /// The plan of a pod's sandbox, which has no root file system of its own: namespaces, names, sysctls,
-    /// `process` and seccomp, nothing to mount.
+    /// The plan of a pod's sandbox, which has no root file system of its own: namespaces, names, sysctls, ids
+    /// and seccomp, nothing to mount. Its process has no files to work in and nothing to use a capability for.
     ///
     /// # Errors
     /// As [`Spec::plan`].
     pub fn sandbox_plan(&self, id: &str) -> Result<Plan, SpecError> {
+        let mut plan = self.surroundings(id)?;
+        plan.process.capabilities = Capabilities::default();
+        plan.process.cwd = "/".into();
+        Ok(plan)
+    }
+
+    /// What a sandbox and a container of it have alike.
+    fn surroundings(&self, id: &str) -> Result<Plan, SpecError> {
         refuse::unsupported(&self.oci)?;
         let linux = self.linux()?;
         let namespaces = entered_by_worker(Some(linux))?;
