@@ -20,7 +20,7 @@ pub struct OomWatch {
     version: Version,
     notify: OwnedFd,
     counter: PathBuf,
-    /// Kills counted before we began.
+    /// Kills counted when last asked.
     before: u64,
     /// v1: told of OOM while the counter was still there, so it was not the cgroup's end.
     told_before: bool,
@@ -51,15 +51,17 @@ impl OomWatch {
         self.notify.as_fd()
     }
 
-    /// Whether the kernel killed something in here for want of memory. Call it when the descriptor is readable, and
+    /// Whether the kernel killed something in here for want of memory since this was last asked. Call it when the descriptor is readable, and
     /// when the process has ended but its cgroup is not removed yet.
     pub fn killed(&mut self) -> bool {
         let told = self.drain();
         match count(&self.counter) {
             Ok(kills) => {
                 // v1 tells before it kills and counts.
-                self.told_before |= told > 0;
-                kills > self.before
+                let killed = kills > self.before;
+                self.before = kills;
+                self.told_before = !killed && (self.told_before || told > 0);
+                killed
             }
             // The cgroup is gone, and what it told last decides.
             Err(_) => match self.version {
@@ -150,6 +152,7 @@ mod tests {
         assert!(!watch.killed(), "what was before does not count");
         std::fs::write(&events, "low 0\noom 2\noom_kill 2\n").expect("write");
         assert!(watch.killed());
+        assert!(!watch.killed(), "told once");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use slipway_shim_cache::{Digest, Namespace};
 use crate::programs::Programs;
 use crate::signals;
 use crate::spawn::Pid;
+use crate::task::ProcessId;
 
 /// How long a compilation may take, waiting for others on the node included.
 pub const DEADLINE: Duration = Duration::from_secs(600);
@@ -26,8 +27,8 @@ const NOT_RUNNABLE: u32 = 65;
 /// One run of the compiler.
 #[derive(Debug)]
 pub struct Compilation {
-    /// The container that waits for it.
-    pub task: String,
+    /// The process that waits for it.
+    pub process: ProcessId,
     /// The module's path, for messages.
     pub path: String,
     /// The process.
@@ -57,7 +58,7 @@ impl Compilation {
     pub fn start(
         programs: &Programs,
         cache: &Path,
-        task: String,
+        process: ProcessId,
         path: String,
         wasm: &File,
         namespace: Option<Namespace>,
@@ -74,7 +75,7 @@ impl Compilation {
         }
         let pid = programs.spawn_compiler(&arguments, wasm.as_raw_fd(), writer.as_raw_fd())?;
         Ok(Self {
-            task,
+            process,
             path,
             pid,
             answer: File::from(reader),

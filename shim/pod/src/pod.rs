@@ -11,12 +11,13 @@
 //! kernel answers at once are made in between.
 
 mod child;
+mod code;
 mod create;
 mod delete;
+mod limits;
 mod service;
 mod setup;
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
 use crate::signals::Signals;
-use crate::task::{Init, Phase, Task};
+use crate::task::{Phase, ProcessId, Task, Tasks};
 use crate::ttrpc::server::{Server, Source};
 
 /// How often streams without a reader are looked at; poll(2) does not tell when a reader comes.
@@ -52,7 +53,7 @@ pub struct Pod {
     programs: Programs,
     hierarchies: Option<Hierarchies>,
     cache: Option<Cache>,
-    tasks: BTreeMap<String, Task>,
+    tasks: Tasks,
     compilations: Vec<Compilation>,
     jobs: Vec<UnitJob>,
     linger_at: Option<Instant>,
@@ -68,8 +69,8 @@ enum Token {
     Signals,
     Server(Source),
     Publisher,
-    Init(String),
-    Placement(String),
+    Process(ProcessId),
+    Placement(ProcessId),
     Compilation(crate::spawn::Pid),
     Job(usize),
 }
@@ -92,7 +93,7 @@ impl Pod {
             programs,
             hierarchies: None,
             cache: None,
-            tasks: BTreeMap::new(),
+            tasks: Tasks::default(),
             compilations: Vec::new(),
             jobs: Vec::new(),
             linger_at: None,
@@ -154,17 +155,14 @@ impl Pod {
         for (source, descriptor, interest) in self.server.sources() {
             sources.push((Token::Server(source), descriptor, interest));
         }
-        for task in self.tasks.values() {
-            let token = Token::Init(task.id.clone());
-            match &task.init {
-                Init::Worker(channel, _) => sources.push((token, channel.as_fd(), input)),
-                Init::Pause(Some(report)) => sources.push((token, report.as_fd(), input)),
-                Init::Pause(None) | Init::Silent => {}
-            }
-            if let Phase::SettingUp(setup) = &task.phase
+        for (id, process) in self.tasks.values().flat_map(Task::processes) {
+            if let Phase::SettingUp(setup) = &process.phase
                 && let Some(descriptor) = setup.placement.as_ref().and_then(Placement::as_fd)
             {
-                sources.push((Token::Placement(task.id.clone()), descriptor, input));
+                sources.push((Token::Placement(id.clone()), descriptor, input));
+            }
+            if let Some(descriptor) = process.kind.source() {
+                sources.push((Token::Process(id), descriptor, input));
             }
         }
         sources.push((Token::Signals, self.signals.as_fd(), input));
@@ -190,7 +188,7 @@ impl Pod {
                 }
             }
             Token::Publisher => self.publisher.on_ready(),
-            Token::Init(id) => self.on_init(&id),
+            Token::Process(id) => self.on_word(&id),
             Token::Placement(id) => self.on_placement(&id),
             Token::Compilation(pid) => {
                 let mut compilations = self.compilations.iter_mut();
@@ -249,8 +247,8 @@ impl Pod {
         }
         if self.linger_at.is_none_or(|at| at <= now) {
             let mut left = false;
-            for task in self.tasks.values_mut() {
-                left |= task.exit().is_some() && !task.keepers.release();
+            for process in self.tasks.values_mut().flat_map(Task::processes_mut) {
+                left |= process.exit().is_some() && !process.keepers.release();
             }
             self.linger_at = left.then(|| now + LINGER);
         }

@@ -1,20 +1,18 @@
 //! A task: one container of the pod, from `Create` to `Delete`.
 
+pub mod process;
 pub mod stdio;
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use slipway_shim_cache::Namespace;
-use slipway_shim_cgroup::{Cgroup, OomWatch, Placement};
-use slipway_shim_wire::{Channel, Plan};
+use slipway_shim_cgroup::{Cgroup, OomWatch};
 
 use crate::api::task::{CreateTaskRequest, StateResponse};
-use crate::api::types::{Mount, Status, Timestamp};
+use crate::api::types::Mount;
 use crate::spawn::Pid;
-use crate::ttrpc::message;
-use crate::ttrpc::server::Ticket;
-use stdio::{Keepers, Paths};
+pub use process::{Exit, Kind, Phase, Process, ProcessId, Setup, Worker};
+use stdio::Paths;
 
 /// One container.
 #[derive(Debug)]
@@ -23,121 +21,97 @@ pub struct Task {
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
-    /// Its streams, as `Create` named them.
-    pub paths: Paths,
     /// The snapshotter's mounts, as `Create` named them.
     pub rootfs: Vec<Mount>,
-    /// Its first process, a child of ours.
-    pub pid: Pid,
-    /// Whether that process has a PID namespace of its own, whose others die with it.
+    /// Its first process.
+    pub init: Process,
+    /// The others, by their `exec_id`.
+    pub execs: BTreeMap<String, Process>,
+    /// Whether the first process has a PID namespace of its own, whose others die with it.
     pub owns_pids: bool,
-    /// What it does.
-    pub phase: Phase,
-    /// Our side of its first process.
-    pub init: Init,
     /// Where it is counted and limited, unless the spec names no place.
     pub cgroup: Option<Cgroup>,
     /// Tells whether the kernel killed in there.
     pub oom: Option<OomWatch>,
-    /// Our ends of its streams.
-    pub keepers: Keepers,
-    /// Who waits for its end.
-    pub waiting: Vec<Ticket>,
-    /// Who waits for it to be gone.
-    pub deleting: Option<Ticket>,
-}
-
-/// What a task does.
-#[derive(Debug)]
-pub enum Phase {
-    /// `Create` is not answered yet.
-    SettingUp(Box<Setup>),
-    /// Set up, waiting for `Start`.
-    Created,
-    /// The guest runs.
-    Running,
-    /// The guest is frozen.
-    Paused,
-    /// The process has ended.
-    Stopped(Exit),
-}
-
-/// A set-up under way.
-#[derive(Debug)]
-pub struct Setup {
-    /// Who waits for it.
-    pub ticket: Ticket,
-    /// On the way into the cgroup; `None` without one.
-    pub placement: Option<Placement>,
-    /// Whether that has arrived.
-    pub placed: bool,
-    /// What the worker is to become; sent once it is in its cgroup.
-    pub plan: Option<Box<Plan>>,
-    /// Whether the process says that it stands.
-    pub ready: bool,
-    /// Why it will not: answered once the process is gone.
-    pub failure: Option<message::Status>,
-}
-
-/// Our side of a container's first process.
-#[derive(Debug)]
-pub enum Init {
-    /// A worker and its control channel.
-    Worker(Channel, Option<Namespace>),
-    /// The sleeper: its report, until it stands.
-    Pause(Option<File>),
-    /// A worker that talks no more.
-    Silent,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// 128 + n for a signal.
-    pub status: u32,
-    /// When.
-    pub at: Timestamp,
 }
 
 impl Task {
-    /// The pid as the protocol has it.
+    /// A process of it.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.pid.cast_unsigned()
-    }
-
-    /// How it ended, if it has.
-    #[must_use]
-    pub fn exit(&self) -> Option<Exit> {
-        match self.phase {
-            Phase::Stopped(exit) => Some(exit),
-            _ => None,
+    pub fn process(&mut self, exec: Option<&str>) -> Option<&mut Process> {
+        match exec {
+            None => Some(&mut self.init),
+            Some(exec) => self.execs.get_mut(exec),
         }
     }
 
-    /// `Task.State`
+    /// Its processes with their names.
+    pub fn processes(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
+        let execs = self.execs.iter();
+        let execs = execs.map(|(exec, process)| (ProcessId::new(&self.id, exec), process));
+        std::iter::once((ProcessId::first(&self.id), &self.init)).chain(execs)
+    }
+
+    /// Its processes, to be changed.
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        std::iter::once(&mut self.init).chain(self.execs.values_mut())
+    }
+
+    /// `Task.State`; `None` when there is no such process.
     #[must_use]
-    pub fn state(&self) -> StateResponse {
-        let status = match &self.phase {
-            Phase::SettingUp(_) | Phase::Created => Status::Created,
-            Phase::Running => Status::Running,
-            Phase::Paused => Status::Paused,
-            Phase::Stopped(_) => Status::Stopped,
+    pub fn state(&self, exec_id: &str) -> Option<StateResponse> {
+        let process = match exec_id {
+            "" => &self.init,
+            exec => self.execs.get(exec)?,
         };
-        let exit = self.exit();
-        StateResponse {
+        let exit = process.exit();
+        Some(StateResponse {
             id: self.id.clone(),
             bundle: self.bundle.display().to_string(),
-            pid: self.pid(),
-            status: status.into(),
-            stdin: self.paths.stdin.clone(),
-            stdout: self.paths.stdout.clone(),
-            stderr: self.paths.stderr.clone(),
-            terminal: false,
+            pid: process.pid(),
+            status: process.state().into(),
+            stdin: process.paths.stdin.clone(),
+            stdout: process.paths.stdout.clone(),
+            stderr: process.paths.stderr.clone(),
+            terminal: process.terminal,
             exit_status: exit.map_or(0, |exit| exit.status),
             exited_at: exit.map(|exit| exit.at),
-            exec_id: String::new(),
-        }
+            exec_id: exec_id.to_owned(),
+        })
+    }
+}
+
+/// The containers of a pod by their ids.
+#[derive(Debug, Default)]
+pub struct Tasks(BTreeMap<String, Task>);
+
+impl Tasks {
+    /// The process of this name.
+    pub fn process(&mut self, id: &ProcessId) -> Option<&mut Process> {
+        self.0.get_mut(&id.task)?.process(id.exec.as_deref())
+    }
+
+    /// The living process with this number.
+    #[must_use]
+    pub fn by_pid(&self, pid: Pid) -> Option<ProcessId> {
+        let mut processes = self.0.values().flat_map(Task::processes);
+        processes
+            .find(|(_, process)| process.pid == pid && process.is_alive())
+            .map(|(id, _)| id)
+    }
+}
+
+impl std::ops::Deref for Tasks {
+    type Target = BTreeMap<String, Task>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Tasks {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 

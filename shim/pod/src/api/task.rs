@@ -206,3 +206,11 @@ pub struct ShutdownRequest {
     #[prost(bool, tag = "2")]
     pub now: bool,
 }
+
+/// `containerd.runc.v1.ProcessDetails` of `types/runc/options/oci.proto`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ProcessDetails {
+    /// The exec it is.
+    #[prost(string, tag = "1")]
+    pub exec_id: String,
+}

@@ -2,12 +2,10 @@
 
 use super::{Pod, delete, service};
 use crate::api::events::{TaskExit, TaskNotice};
-use crate::api::types::Timestamp;
 use crate::events::Topic;
 use crate::record::{self, Record};
 use crate::signals;
-use crate::spawn::Pid;
-use crate::task::{Exit, Init, Phase};
+use crate::task::{Exit, Phase, ProcessId};
 use crate::ttrpc::message::{Code, Status};
 
 impl Pod {
@@ -17,23 +15,45 @@ impl Pod {
             if let Some(index) = self.compilations.iter().position(|c| c.pid == pid) {
                 let compilation = self.compilations.swap_remove(index);
                 self.on_compiled(compilation, status);
-            } else if let Some(id) = self.task_of(pid) {
+            } else if let Some(id) = self.tasks.by_pid(pid) {
                 self.on_end(&id, status);
             }
             // Others are orphans that came to us as their subreaper.
         }
     }
 
-    fn task_of(&self, pid: Pid) -> Option<String> {
-        let mut tasks = self.tasks.values();
-        let task = tasks.find(|task| task.pid == pid && task.exit().is_none())?;
-        Some(task.id.clone())
+    /// A process of a container has ended.
+    fn on_end(&mut self, id: &ProcessId, status: u32) {
+        // Its last words may not have been read yet.
+        self.on_word(id);
+        let Some(process) = self.tasks.process(id) else {
+            return;
+        };
+        process.kind.silence();
+        let exit = Exit::now(status);
+        match std::mem::replace(&mut process.phase, Phase::Ending(exit)) {
+            Phase::SettingUp(setup) => {
+                let status = setup.failure.unwrap_or_else(|| {
+                    let message = format!(
+                        "{id}: its process ended with exit status {status} while it was being set up"
+                    );
+                    Status::new(Code::Unknown, message)
+                });
+                match &id.exec {
+                    None => self.on_setup_failed(&id.task, exit),
+                    Some(_) => self.on_exec_failed(id, exit),
+                }
+                self.server.answer(setup.ticket, Err(status));
+            }
+            _ => match &id.exec {
+                None => self.on_container_end(&id.task),
+                Some(_) => self.on_exec_end(id, exit),
+            },
+        }
     }
 
-    /// A container's first process has ended.
-    fn on_end(&mut self, id: &str, status: u32) {
-        // Its last words may not have been read yet.
-        self.on_init(id);
+    /// A container's first process has ended, and the others end with it.
+    fn on_container_end(&mut self, id: &str) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
@@ -43,22 +63,23 @@ impl Pod {
         {
             self.log.warn(id, error);
         }
-        let exit = Exit {
-            status,
-            at: Timestamp::now(),
+        for exec in task.execs.values().filter(|exec| exec.is_alive()) {
+            // Not reaped yet, so the number is its own.
+            let _ = signals::send(exec.pid, libc::SIGKILL);
+        }
+        self.tell_end(id);
+    }
+
+    /// Tells of a container's end, once none of its processes is left: its exit is the last (as containerd's runc
+    /// shim has it, `handleProcessExit` in `cmd/containerd-shim-runc-v2/task/service.go`, containerd 2.4).
+    fn tell_end(&mut self, id: &str) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
         };
-        match std::mem::replace(&mut task.phase, Phase::Stopped(exit)) {
-            Phase::SettingUp(setup) => {
-                let status = setup.failure.unwrap_or_else(|| {
-                    let message = format!(
-                        "task {id}: its process ended with exit status {status} while it was being set up"
-                    );
-                    Status::new(Code::Unknown, message)
-                });
-                self.on_setup_failed(id, exit);
-                self.server.answer(setup.ticket, Err(status));
-            }
-            _ => self.on_exit(id, exit),
+        if let Phase::Ending(exit) = task.init.phase
+            && !task.execs.values().any(crate::task::Process::is_alive)
+        {
+            self.on_container_exit(id, exit);
         }
     }
 
@@ -72,27 +93,32 @@ impl Pod {
                 .extend(delete::remove_cgroup(cgroup, id, &self.log));
         }
         Record::remove(&task.bundle);
-        for ticket in task.waiting {
+        for ticket in task.init.waiting {
             self.server.answer(ticket, Ok(service::waited(exit)));
         }
-        if let Some(ticket) = task.deleting {
+        if let Some(ticket) = task.init.deleting {
             self.server.answer(ticket, Err(service::no_such_task(id)));
         }
     }
 
-    fn on_exit(&mut self, id: &str, exit: Exit) {
+    /// A process that `Start` could not give: that call says why, and no event does.
+    fn on_exec_failed(&mut self, id: &ProcessId, exit: Exit) {
+        self.settle(id, exit);
+        self.tell_end(&id.task);
+    }
+
+    fn on_exec_end(&mut self, id: &ProcessId, exit: Exit) {
+        self.tell_oom(&id.task);
+        self.publish_exit(id, exit);
+        self.settle(id, exit);
+        self.tell_end(&id.task);
+    }
+
+    fn on_container_exit(&mut self, id: &str, exit: Exit) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        task.init = Init::Silent;
-        let killed_for_memory = task
-            .oom
-            .as_mut()
-            .is_some_and(slipway_shim_cgroup::OomWatch::killed);
-        // Bytes nobody reads yet are kept by the loop.
-        task.keepers.release();
-        let (pid, waiting) = (task.pid(), std::mem::take(&mut task.waiting));
-        let deleting = task.deleting.take();
+        let pid = task.init.pid();
         let recorded = Record {
             pid,
             born: record::born(pid).unwrap_or_default(),
@@ -102,21 +128,50 @@ impl Pod {
         if let Err(error) = recorded {
             self.log.warn(id, error);
         }
-        if killed_for_memory {
-            // Before the exit: a subscriber that hears of the exit has the reason already.
+        let id = ProcessId::first(id);
+        // Before the exit: a subscriber that hears of the exit has the reason already.
+        self.tell_oom(&id.task);
+        self.publish_exit(&id, exit);
+        self.settle(&id, exit);
+    }
+
+    /// Publishes what the kernel killed in a container for want of memory, if it has killed since last asked.
+    pub(super) fn tell_oom(&mut self, id: &str) {
+        let Some(oom) = self.tasks.get_mut(id).and_then(|task| task.oom.as_mut()) else {
+            return;
+        };
+        if oom.killed() {
             let event = TaskNotice {
                 container_id: id.to_owned(),
             };
             self.publisher.publish(Topic::Oom, &event);
         }
+    }
+
+    fn publish_exit(&mut self, id: &ProcessId, exit: Exit) {
+        let Some(process) = self.tasks.process(id) else {
+            return;
+        };
         let event = TaskExit {
-            container_id: id.to_owned(),
-            id: id.to_owned(),
-            pid,
+            container_id: id.task.clone(),
+            id: id.event_id().to_owned(),
+            pid: process.pid(),
             exit_status: exit.status,
             exited_at: Some(exit.at),
         };
         self.publisher.publish(Topic::Exit, &event);
+    }
+
+    /// Marks a process as stopped and answers who waits for that.
+    pub(super) fn settle(&mut self, id: &ProcessId, exit: Exit) {
+        let Some(process) = self.tasks.process(id) else {
+            return;
+        };
+        process.phase = Phase::Stopped(exit);
+        // Bytes nobody reads yet are kept by the loop.
+        process.keepers.release();
+        let waiting = std::mem::take(&mut process.waiting);
+        let deleting = process.deleting.take();
         for ticket in waiting {
             self.server.answer(ticket, Ok(service::waited(exit)));
         }

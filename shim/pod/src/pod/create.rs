@@ -1,5 +1,6 @@
 //! `Create`: from a bundle to a process that sets itself up.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use prost::Message;
 use slipway_shim_cache::Namespace;
 use slipway_shim_cgroup::{Cgroup, CgroupsPath, Hierarchies, Resources};
 use slipway_shim_spec::{ContainerType, PidNamespace, RootfsMount, Spec};
-use slipway_shim_wire::Plan;
+use slipway_shim_wire::{Plan, ToWorker};
 
 use super::Pod;
 use crate::api::task::CreateTaskRequest;
@@ -17,7 +18,7 @@ use crate::pause;
 use crate::record::{self, Record};
 use crate::spawn::{self, Birth, Pid};
 use crate::task::stdio::{self, Ends, Keepers, Paths, StdioError};
-use crate::task::{Init, Phase, Setup, Task};
+use crate::task::{Kind, Phase, Process, ProcessId, Setup, Task, Worker};
 use crate::ttrpc::message::{Code, Status};
 use crate::ttrpc::server::Ticket;
 
@@ -67,13 +68,13 @@ impl Pod {
             pid_namespace: &pid_namespace,
             cgroup: directory.as_ref().map(std::os::fd::AsFd::as_fd),
         };
-        let (pid, init) = if sandbox {
+        let (pid, kind) = if sandbox {
             spawn_pause(birth, &plan)
         } else {
             let namespace = layers(&request.rootfs);
             self.programs
                 .spawn_worker(birth, &ends)
-                .map(|(pid, channel)| (pid, Init::Worker(channel, namespace)))
+                .map(|(pid, channel)| (pid, Kind::Worker(Some(Worker { channel, namespace }))))
         }
         .map_err(|error| {
             if let Some(cgroup) = &cgroup {
@@ -95,26 +96,24 @@ impl Pod {
             }
         };
         let id = request.id.clone();
+        let order = (!sandbox).then(|| (ToWorker::Plan(Box::new(plan)), None));
         let task = Task {
             id: id.clone(),
-            paths: Paths::from(&request),
+            init: Process {
+                pid,
+                phase: Phase::SettingUp(Box::new(Setup::new(ticket, placement, order))),
+                kind,
+                paths: Paths::from(&request),
+                terminal: false,
+                keepers,
+                waiting: Vec::new(),
+                deleting: None,
+            },
+            execs: BTreeMap::new(),
             rootfs: request.rootfs,
-            pid,
             owns_pids: pid_namespace == PidNamespace::New,
-            phase: Phase::SettingUp(Box::new(Setup {
-                ticket,
-                placement,
-                placed: false,
-                plan: (!sandbox).then(|| Box::new(plan)),
-                ready: false,
-                failure: None,
-            })),
-            init,
             cgroup,
             oom: None,
-            keepers,
-            waiting: Vec::new(),
-            deleting: None,
             bundle,
         };
         let recorded = Record {
@@ -124,6 +123,7 @@ impl Pod {
         }
         .write(&task.bundle);
         self.tasks.insert(id.clone(), task);
+        let id = ProcessId::first(&id);
         if let Some(status) = failure {
             self.fail_setup(&id, status);
         } else if let Err(error) = recorded {
@@ -234,7 +234,7 @@ impl Pod {
     }
 }
 
-fn spawn_pause(birth: Birth<'_>, plan: &Plan) -> std::io::Result<(Pid, Init)> {
+fn spawn_pause(birth: Birth<'_>, plan: &Plan) -> std::io::Result<(Pid, Kind)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&reader, true)?;
     let mut writer = Some(writer);
@@ -242,7 +242,7 @@ fn spawn_pause(birth: Birth<'_>, plan: &Plan) -> std::io::Result<(Pid, Init)> {
         Some(writer) => pause::run(plan, writer),
         None => unreachable!("a fork runs its body once"),
     })?;
-    Ok((pid, Init::Pause(Some(File::from(reader)))))
+    Ok((pid, Kind::Pause(Some(File::from(reader)))))
 }
 
 fn rootfs_mount(mount: &Mount) -> RootfsMount {

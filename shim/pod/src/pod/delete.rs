@@ -1,4 +1,4 @@
-//! `Delete`: what remains of a container once it has ended.
+//! `Delete`: what remains of a process once it has ended.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::events::Topic;
 use crate::log::Log;
 use crate::record::Record;
 use crate::signals;
-use crate::task::{Exit, Phase};
+use crate::task::{Exit, Phase, ProcessId};
 use crate::ttrpc::message::{Code, Status};
 use crate::ttrpc::server::Ticket;
 
@@ -20,41 +20,59 @@ use crate::ttrpc::server::Ticket;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Pod {
-    /// Removes a container that has ended, or ends one that has not begun.
+    /// Removes a process that has ended, or ends one that has not begun.
     pub(super) fn delete(
         &mut self,
         ticket: Ticket,
         request: &ProcessRequest,
     ) -> Result<Option<Vec<u8>>, Status> {
-        let id = &request.id;
-        let task = self.task(id, &request.exec_id)?;
-        match task.phase {
-            Phase::Stopped(exit) => Ok(Some(self.finish_delete(id, exit))),
-            Phase::Running | Phase::Paused => Err(Status::new(
+        let id = ProcessId::from(request);
+        let process = self.process(&id)?;
+        match process.phase {
+            Phase::Stopped(exit) => Ok(Some(self.finish_delete(&id, exit))),
+            Phase::Running | Phase::Paused | Phase::Ending(_) => Err(Status::new(
                 Code::FailedPrecondition,
-                format!("task {id}: it runs; kill it before deleting it"),
+                format!("{id}: it runs; kill it before deleting it"),
             )),
             Phase::SettingUp(_) => {
-                task.deleting = Some(ticket);
-                let message = format!("task {id}: deleted while it was being set up");
-                self.fail_setup(id, Status::new(Code::Unknown, message));
+                process.deleting = Some(ticket);
+                let message = format!("{id}: deleted while it was being set up");
+                self.fail_setup(&id, Status::new(Code::Unknown, message));
                 Ok(None)
             }
             // containerd deletes what it created and never started; runc kills it then, too.
             Phase::Created => {
-                task.deleting = Some(ticket);
-                signals::send(task.pid, libc::SIGKILL)
-                    .map_err(|error| Status::new(Code::Internal, format!("task {id}: {error}")))?;
+                process.deleting = Some(ticket);
+                signals::send(process.pid, libc::SIGKILL)
+                    .map_err(|error| Status::new(Code::Internal, format!("{id}: {error}")))?;
                 Ok(None)
             }
         }
     }
 
-    /// Forgets a container, and returns the answer to `Delete`.
-    pub(super) fn finish_delete(&mut self, id: &str, exit: Exit) -> Vec<u8> {
+    /// Forgets a process, and returns the answer to `Delete`.
+    pub(super) fn finish_delete(&mut self, id: &ProcessId, exit: Exit) -> Vec<u8> {
+        let pid = match &id.exec {
+            None => self.forget(&id.task, exit),
+            Some(exec) => {
+                let task = self.tasks.get_mut(&id.task);
+                let process = task.and_then(|task| task.execs.remove(exec));
+                process.map_or(0, |process| process.pid())
+            }
+        };
+        DeleteResponse {
+            pid,
+            exit_status: exit.status,
+            exited_at: Some(exit.at),
+        }
+        .encode_to_vec()
+    }
+
+    /// Forgets a container, and gives the number its first process had.
+    fn forget(&mut self, id: &str, exit: Exit) -> u32 {
         let mut pid = 0;
         if let Some(task) = self.tasks.remove(id) {
-            pid = task.pid();
+            pid = task.init.pid();
             if let Some(cgroup) = &task.cgroup {
                 self.jobs.extend(remove_cgroup(cgroup, id, &self.log));
             }
@@ -68,12 +86,7 @@ impl Pod {
             id: String::new(),
         };
         self.publisher.publish(Topic::Delete, &event);
-        DeleteResponse {
-            pid,
-            exit_status: exit.status,
-            exited_at: Some(exit.at),
-        }
-        .encode_to_vec()
+        pid
     }
 }
 

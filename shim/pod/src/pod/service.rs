@@ -7,35 +7,32 @@
 use std::time::Instant;
 
 use prost::Message;
-use slipway_shim_cgroup::Resources;
-use slipway_shim_spec::LinuxResources;
 
 use super::{FAREWELL, Pod};
-use crate::api::events::{TaskNotice, TaskStart};
-use crate::api::metrics;
+use crate::api::events::TaskStart;
 use crate::api::task::{
-    CloseIoRequest, ConnectResponse, CreateTaskRequest, KillRequest, PidsResponse, ProcessRequest,
-    StartResponse, StatsResponse, UpdateTaskRequest, WaitResponse,
+    CloseIoRequest, ConnectResponse, CreateTaskRequest, KillRequest, PidsResponse, ProcessDetails,
+    ProcessRequest, StartResponse, WaitResponse,
 };
-use crate::api::types::ProcessInfo;
+use crate::api::types::{Any, ProcessInfo};
 use crate::events::Topic;
 use crate::signals;
-use crate::task::{Exit, Init, Phase, Task};
+use crate::task::{Exit, Phase, Process, ProcessId, Task};
 use crate::ttrpc::message::{Code, Request, Status};
 use crate::ttrpc::server::Ticket;
 use slipway_shim_wire::ToWorker;
 
 /// An answer, or `None` when it is given later.
-type Answer = Result<Option<Vec<u8>>, Status>;
+pub(super) type Answer = Result<Option<Vec<u8>>, Status>;
 
 const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
 
 /// The answer of a method that returns nothing.
-fn empty() -> Answer {
+pub(super) fn empty() -> Answer {
     Ok(Some(Vec::new()))
 }
 
-fn reply(message: &impl Message) -> Answer {
+pub(super) fn reply(message: &impl Message) -> Answer {
     Ok(Some(message.encode_to_vec()))
 }
 
@@ -98,45 +95,46 @@ impl Pod {
         }
     }
 
-    /// The task of a request, and none of its other processes, for there are none.
-    pub(super) fn task(&mut self, id: &str, exec_id: &str) -> Result<&mut Task, Status> {
-        let task = self.tasks.get_mut(id).ok_or_else(|| no_such_task(id))?;
-        if exec_id.is_empty() {
-            return Ok(task);
-        }
-        Err(Status::new(
-            Code::NotFound,
-            format!("process {exec_id} of task {id}: not found"),
-        ))
+    /// The task of a request.
+    pub(super) fn task(&mut self, id: &str) -> Result<&mut Task, Status> {
+        self.tasks.get_mut(id).ok_or_else(|| no_such_task(id))
+    }
+
+    /// The process of a request.
+    pub(super) fn process(&mut self, id: &ProcessId) -> Result<&mut Process, Status> {
+        self.task(&id.task)?
+            .process(id.exec.as_deref())
+            .ok_or_else(|| Status::new(Code::NotFound, format!("{id}: not found")))
     }
 
     fn start(&mut self, request: &ProcessRequest) -> Answer {
-        let task = self.task(&request.id, &request.exec_id)?;
+        let id = ProcessId::from(request);
+        let process = self.process(&id)?;
         let refused = |why: &str| {
-            let message = format!("task {}: cannot be started: {why}", request.id);
+            let message = format!("{id}: cannot be started: {why}");
             Err(Status::new(Code::FailedPrecondition, message))
         };
-        match task.phase {
+        match process.phase {
             Phase::Created => {}
             Phase::SettingUp(_) => return refused("it is still being set up"),
-            Phase::Running | Phase::Paused => return refused("it runs already"),
+            Phase::Running | Phase::Paused | Phase::Ending(_) => {
+                return refused("it runs already");
+            }
             Phase::Stopped(exit) => {
                 return refused(&format!("it ended with exit status {}", exit.status));
             }
         }
-        if let Init::Worker(channel, _) = &task.init {
+        if let Some(channel) = process.kind.channel() {
             channel.send(&ToWorker::Go, None).map_err(|error| {
-                Status::new(
-                    Code::Internal,
-                    format!("task {}: starting the guest: {error}", request.id),
-                )
+                let message = format!("{id}: starting the guest: {error}");
+                Status::new(Code::Internal, message)
             })?;
         }
-        task.phase = Phase::Running;
-        let pid = task.pid();
+        process.phase = Phase::Running;
+        let pid = process.pid();
         // The event goes out first: subscribers must not hear of an exit before they hear of the start.
         let event = TaskStart {
-            container_id: request.id.clone(),
+            container_id: id.task,
             pid,
         };
         self.publisher.publish(Topic::Start, &event);
@@ -144,22 +142,27 @@ impl Pod {
     }
 
     fn state(&mut self, request: &ProcessRequest) -> Answer {
-        reply(&self.task(&request.id, &request.exec_id)?.state())
+        let id = ProcessId::from(request);
+        let state = self.task(&id.task)?.state(&request.exec_id);
+        reply(&state.ok_or_else(|| Status::new(Code::NotFound, format!("{id}: not found")))?)
     }
 
     fn pids(&mut self, request: &ProcessRequest) -> Answer {
-        let task = self.task(&request.id, "")?;
+        let task = self.task(&request.id)?;
         let mut pids = Vec::new();
-        if let (None, Some(cgroup)) = (task.exit(), &task.cgroup) {
+        if let (None, Some(cgroup)) = (task.init.exit(), &task.cgroup) {
             // What cannot be read is not there; the first process is known anyway.
             pids = cgroup.pids().unwrap_or_default();
         }
         // Also once it has ended, until Delete: to a containerd that comes back, an empty list means a leaked shim,
         // and the exit status would be lost (`shouldCleanupShim`, containerd 2.4).
-        if !pids.contains(&task.pid()) {
-            pids.push(task.pid());
+        if !pids.contains(&task.init.pid()) {
+            pids.push(task.init.pid());
         }
-        let processes = pids.into_iter().map(|pid| ProcessInfo { pid, info: None });
+        let processes = pids.into_iter().map(|pid| ProcessInfo {
+            pid,
+            info: details(task, pid),
+        });
         reply(&PidsResponse {
             processes: processes.collect(),
         })
@@ -168,17 +171,20 @@ impl Pod {
     fn connect(&mut self, request: &ProcessRequest) -> Answer {
         reply(&ConnectResponse {
             shim_pid: std::process::id(),
-            task_pid: self.tasks.get(&request.id).map_or(0, Task::pid),
+            task_pid: self
+                .tasks
+                .get(&request.id)
+                .map_or(0, |task| task.init.pid()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
 
     fn wait(&mut self, ticket: Ticket, request: &ProcessRequest) -> Answer {
-        let task = self.task(&request.id, &request.exec_id)?;
-        match task.exit() {
+        let process = self.process(&request.into())?;
+        match process.exit() {
             Some(exit) => Ok(Some(waited(exit))),
             None => {
-                task.waiting.push(ticket);
+                process.waiting.push(ticket);
                 Ok(None)
             }
         }
@@ -192,23 +198,30 @@ impl Pod {
                 let message = format!("{} is no signal", request.signal);
                 Status::new(Code::InvalidArgument, message)
             })?;
-        let task = self.task(&request.id, &request.exec_id)?;
-        if task.exit().is_some() {
-            let message = format!("task {}: process already finished: not found", request.id);
-            return Err(Status::new(Code::NotFound, message));
-        }
+        let id = ProcessId::new(&request.id, &request.exec_id);
         let failed = |error: &dyn std::fmt::Display| {
-            let message = format!("task {}: signal {signal}: {error}", request.id);
+            let message = format!("{id}: signal {signal}: {error}");
             Status::new(Code::Internal, message)
         };
-        signals::send(task.pid, signal).map_err(|error| failed(&error))?;
-        if signal == libc::SIGKILL
-            && let Some(cgroup) = &task.cgroup
-        {
-            if request.all {
-                cgroup.kill().map_err(|error| failed(&error))?;
+        let process = self.process(&id)?;
+        match process.phase {
+            Phase::Stopped(_) => {
+                let message = format!("{id}: process already finished: not found");
+                return Err(Status::new(Code::NotFound, message));
             }
-            if matches!(task.phase, Phase::Paused) {
+            // Dead, though nobody has been told yet.
+            Phase::Ending(_) => return empty(),
+            _ if process.pid == 0 => {
+                let message = format!("{id}: process not started");
+                return Err(Status::new(Code::FailedPrecondition, message));
+            }
+            _ => signals::send(process.pid, signal).map_err(|error| failed(&error))?,
+        }
+        let task = self.task(&request.id)?;
+        if let (true, Some(cgroup)) = (signal == libc::SIGKILL, &task.cgroup) {
+            if request.all && id.exec.is_none() {
+                cgroup.kill().map_err(|error| failed(&error))?;
+            } else if matches!(task.init.phase, Phase::Paused) && id.exec.is_none() {
                 // On cgroup v1 a frozen process dies only once it is thawed.
                 cgroup.thaw().map_err(|error| failed(&error))?;
             }
@@ -216,93 +229,10 @@ impl Pod {
         empty()
     }
 
-    fn stats(&mut self, request: &ProcessRequest) -> Answer {
-        let task = self.task(&request.id, "")?;
-        let Some(cgroup) = &task.cgroup else {
-            let message = format!("task {}: has no cgroup to count in", request.id);
-            return Err(Status::new(Code::FailedPrecondition, message));
-        };
-        if task.exit().is_some() {
-            // systemd removes an empty scope by itself; containerd passes over what is not found.
-            return Err(Status::new(
-                Code::NotFound,
-                format!("task {}: has ended and is counted no more", request.id),
-            ));
-        }
-        match cgroup.stats() {
-            Ok(stats) => reply(&StatsResponse {
-                stats: Some(metrics::encode(&stats)),
-            }),
-            Err(error) => {
-                let message = format!("task {}: statistics: {error}", request.id);
-                Err(Status::new(Code::Unknown, message))
-            }
-        }
-    }
-
-    fn update(&mut self, request: &UpdateTaskRequest) -> Answer {
-        let invalid = |error: &dyn std::fmt::Display| {
-            let message = format!("task {}: resources: {error}", request.id);
-            Status::new(Code::InvalidArgument, message)
-        };
-        let task = self.task(&request.id, "")?;
-        let Some(any) = &request.resources else {
-            return empty();
-        };
-        if !any.type_url.ends_with("LinuxResources") {
-            return Err(invalid(&format_args!(
-                "{:?} are not LinuxResources",
-                any.type_url
-            )));
-        }
-        let oci: LinuxResources =
-            serde_json::from_slice(&any.value).map_err(|error| invalid(&error))?;
-        let resources = Resources::from_oci(&oci).map_err(|error| invalid(&error))?;
-        if let Some(cgroup) = &task.cgroup {
-            let job = cgroup.update(&resources).map_err(|error| invalid(&error))?;
-            self.jobs.extend(job);
-        }
-        empty()
-    }
-
-    fn set_frozen(&mut self, request: &ProcessRequest, frozen: bool) -> Answer {
-        let task = self.task(&request.id, "")?;
-        let (Some(cgroup), true) = (
-            &task.cgroup,
-            matches!(task.phase, Phase::Running | Phase::Paused),
-        ) else {
-            let message = format!("task {}: not running in a cgroup", request.id);
-            return Err(Status::new(Code::FailedPrecondition, message));
-        };
-        let result = if frozen {
-            cgroup.freeze()
-        } else {
-            cgroup.thaw()
-        };
-        result.map_err(|error| {
-            Status::new(Code::Internal, format!("task {}: {error}", request.id))
-        })?;
-        task.phase = if frozen {
-            Phase::Paused
-        } else {
-            Phase::Running
-        };
-        let event = TaskNotice {
-            container_id: request.id.clone(),
-        };
-        let topic = if frozen {
-            Topic::Paused
-        } else {
-            Topic::Resumed
-        };
-        self.publisher.publish(topic, &event);
-        empty()
-    }
-
     fn close_io(&mut self, request: &CloseIoRequest) -> Answer {
-        let task = self.task(&request.id, &request.exec_id)?;
+        let process = self.process(&ProcessId::new(&request.id, &request.exec_id))?;
         if request.stdin {
-            task.keepers.close_stdin();
+            process.keepers.close_stdin();
         }
         empty()
     }
@@ -314,6 +244,18 @@ impl Pod {
         }
         empty()
     }
+}
+
+/// Which exec a process of a container is, as containerd's runc shim tells it.
+fn details(task: &Task, pid: u32) -> Option<Any> {
+    let (exec_id, _) = task.execs.iter().find(|(_, exec)| exec.pid() == pid)?;
+    let details = ProcessDetails {
+        exec_id: exec_id.clone(),
+    };
+    Some(Any {
+        type_url: "containerd.runc.v1.ProcessDetails".to_owned(),
+        value: details.encode_to_vec(),
+    })
 }
 
 /// The answer to `Wait`.

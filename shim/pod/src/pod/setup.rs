@@ -3,21 +3,20 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::task::Poll;
 
-use slipway_shim_cache::{Cache, CacheError, DEFAULT_ROOT, Namespace};
+use slipway_shim_cache::Namespace;
 use slipway_shim_cgroup::{Cgroup, Placement};
-use slipway_shim_wire::{ChannelError, EXIT_NOT_RUNNABLE, ToPod, ToWorker};
+use slipway_shim_wire::{ChannelError, ToPod};
 
 use super::{Pod, create};
 use crate::api::events::{TaskCreate, TaskIo};
-use crate::compile::{Compilation, Outcome};
 use crate::events::Topic;
 use crate::pause;
 use crate::signals;
-use crate::task::{Init, Phase, Setup};
+use crate::task::{Kind, Phase, ProcessId, Setup};
 use crate::ttrpc::message::{Code, Status};
+use crate::ttrpc::server::Ticket;
 
 /// The longest sentence a sleeper can say.
 const MAX_REPORT: u64 = 4 << 10;
@@ -26,16 +25,16 @@ const MAX_REPORT: u64 = 4 << 10;
 const MAX_MESSAGES: usize = 8;
 
 impl Pod {
-    /// The task's set-up, if it is still under way and not failing.
-    fn setup(&mut self, id: &str) -> Option<&mut Setup> {
-        match &mut self.tasks.get_mut(id)?.phase {
+    /// The process's set-up, if it is still under way and not failing.
+    fn setup(&mut self, id: &ProcessId) -> Option<&mut Setup> {
+        match &mut self.tasks.process(id)?.phase {
             Phase::SettingUp(setup) if setup.failure.is_none() => Some(setup),
             _ => None,
         }
     }
 
     /// The process may have arrived in its cgroup.
-    pub(super) fn on_placement(&mut self, id: &str) {
+    pub(super) fn on_placement(&mut self, id: &ProcessId) {
         let Some(setup) = self.setup(id) else {
             return;
         };
@@ -50,61 +49,61 @@ impl Pod {
                 self.advance(id);
             }
             Poll::Ready(Err(error)) => {
-                let message = format!("task {id}: cgroup: {error}");
+                let message = format!("{id}: cgroup: {error}");
                 self.fail_setup(id, Status::new(Code::Internal, message));
             }
         }
     }
 
     /// A worker or sleeper says something.
-    pub(super) fn on_init(&mut self, id: &str) {
+    pub(super) fn on_word(&mut self, id: &ProcessId) {
         // What was read from the socket at once may be more than one message.
         for _ in 0..MAX_MESSAGES {
-            let Some(task) = self.tasks.get_mut(id) else {
+            let Some(process) = self.tasks.process(id) else {
                 return;
             };
-            match &mut task.init {
-                Init::Worker(channel, namespace) => {
-                    let namespace = *namespace;
-                    match channel.try_recv::<ToPod>() {
+            match &mut process.kind {
+                Kind::Worker(Some(worker)) => {
+                    let namespace = worker.namespace;
+                    match worker.channel.try_recv::<ToPod>() {
                         Ok(None) => return,
                         Ok(Some((message, attached))) => {
                             self.on_message(id, message, attached, namespace);
                         }
                         Err(error) => {
-                            task.init = Init::Silent;
+                            process.kind.silence();
                             return self.on_silence(id, &error);
                         }
                     }
                 }
-                Init::Pause(report) => {
+                Kind::Pause(report) => {
                     if let Some(file) = report.take() {
                         self.on_report(id, file);
                     }
                     return;
                 }
-                Init::Silent => return,
+                Kind::Worker(None) => return,
             }
         }
-        self.log.warn(id, "the worker talks too much");
-        if let Some(task) = self.tasks.get_mut(id) {
-            task.init = Init::Silent;
+        self.log.warn(&id.task, "the worker talks too much");
+        if let Some(process) = self.tasks.process(id) {
+            process.kind.silence();
         }
     }
 
     /// Once the guest runs, a worker has nothing more to say that would be believed.
     fn on_message(
         &mut self,
-        id: &str,
+        id: &ProcessId,
         message: ToPod,
         attached: Option<OwnedFd>,
         namespace: Option<Namespace>,
     ) {
         let Some(setup) = self.setup(id).filter(|setup| !setup.ready) else {
-            if let Some(task) = self.tasks.get_mut(id)
-                && !matches!(task.phase, Phase::SettingUp(_) | Phase::Created)
+            if let Some(process) = self.tasks.process(id)
+                && !matches!(process.phase, Phase::SettingUp(_) | Phase::Created)
             {
-                task.init = Init::Silent;
+                process.kind.silence();
             }
             return;
         };
@@ -118,33 +117,33 @@ impl Pod {
                 self.provide_code(id, &path, &File::from(wasm), namespace);
             }
             (ToPod::NeedCode { path, .. }, None) => {
-                let message = format!("task {id}: {}: no descriptor came with it", path.display());
+                let message = format!("{id}: {}: no descriptor came with it", path.display());
                 self.fail_setup(id, Status::new(Code::Internal, message));
             }
             (ToPod::SetupFailed { message }, _) => {
-                let message = format!("task {id}: {message}");
+                let message = format!("{id}: {message}");
                 self.fail_setup(id, Status::new(Code::Unknown, message));
             }
         }
     }
 
     /// A worker that hangs up before it is ready has ended or has gone wrong; its end is told by SIGCHLD.
-    fn on_silence(&mut self, id: &str, error: &ChannelError) {
+    fn on_silence(&mut self, id: &ProcessId, error: &ChannelError) {
         if matches!(error, ChannelError::Closed) {
             return;
         }
-        self.log.error(id, error);
-        let message = format!("task {id}: {error}");
+        self.log.error(&id.task, error);
+        let message = format!("{id}: {error}");
         self.fail_setup(id, Status::new(Code::Internal, message));
     }
 
     /// The sleeper stands, or says why not.
-    fn on_report(&mut self, id: &str, mut report: File) {
+    fn on_report(&mut self, id: &ProcessId, mut report: File) {
         let mut said = Vec::new();
         let read = (&mut report).take(MAX_REPORT).read_to_end(&mut said);
         if said.is_empty() && read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
-            if let Some(task) = self.tasks.get_mut(id) {
-                task.init = Init::Pause(Some(report));
+            if let Some(process) = self.tasks.process(id) {
+                process.kind = Kind::Pause(Some(report));
             }
             return;
         }
@@ -154,51 +153,59 @@ impl Pod {
             }
             self.advance(id);
         } else if !said.is_empty() {
-            let message = format!("task {id}: sandbox: {}", String::from_utf8_lossy(&said));
+            let message = format!("{id}: sandbox: {}", String::from_utf8_lossy(&said));
             self.fail_setup(id, Status::new(Code::Unknown, message));
         }
     }
 
     /// Does the next step of a set-up, if there is one to do.
-    fn advance(&mut self, id: &str) {
-        let Some(task) = self.tasks.get_mut(id) else {
+    fn advance(&mut self, id: &ProcessId) {
+        let Some(process) = self.tasks.process(id) else {
             return;
         };
-        let Phase::SettingUp(setup) = &mut task.phase else {
+        let Phase::SettingUp(setup) = &mut process.phase else {
             return;
         };
         if !setup.placed || setup.failure.is_some() {
             return;
         }
-        if let Some(plan) = setup.plan.take()
-            && let Init::Worker(channel, _) = &task.init
-            && let Err(error) = channel.send(&ToWorker::Plan(plan), None)
+        if let Some((order, attached)) = setup.order.take()
+            && let Some(channel) = process.kind.channel()
+            && let Err(error) = channel.send(&order, attached.as_ref().map(AsFd::as_fd))
             // One that has ended is reaped, and then its status is told.
             && !matches!(error, ChannelError::Closed)
         {
-            let message = format!("task {id}: {error}");
+            let message = format!("{id}: {error}");
             return self.fail_setup(id, Status::new(Code::Internal, message));
         }
-        if !setup.ready {
-            return;
+        if setup.ready {
+            let ticket = setup.ticket;
+            self.on_created(&id.task, ticket);
         }
-        let ticket = setup.ticket;
+    }
+
+    /// A container stands: answers `Create`.
+    fn on_created(&mut self, id: &str, ticket: Ticket) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         match task.cgroup.as_ref().map(Cgroup::watch_oom) {
             Some(Ok(watch)) => task.oom = Some(watch),
             Some(Err(error)) => self.log.warn(id, error),
             None => {}
         }
-        task.phase = Phase::Created;
-        let pid = task.pid();
+        let init = &mut task.init;
+        init.phase = Phase::Created;
+        let pid = init.pid();
         let event = TaskCreate {
             container_id: id.to_owned(),
             bundle: task.bundle.display().to_string(),
             rootfs: task.rootfs.clone(),
             io: Some(TaskIo {
-                stdin: task.paths.stdin.clone(),
-                stdout: task.paths.stdout.clone(),
-                stderr: task.paths.stderr.clone(),
-                terminal: false,
+                stdin: init.paths.stdin.clone(),
+                stdout: init.paths.stdout.clone(),
+                stderr: init.paths.stderr.clone(),
+                terminal: init.terminal,
             }),
             checkpoint: String::new(),
             pid,
@@ -207,95 +214,15 @@ impl Pod {
         self.server.answer(ticket, Ok(create::created(pid)));
     }
 
-    /// Gives a set-up up. `Create` is answered when the process is gone and cleaned up after.
-    pub(super) fn fail_setup(&mut self, id: &str, status: Status) {
+    /// Gives a set-up up. Who asked for it is answered when the process is gone and cleaned up after.
+    pub(super) fn fail_setup(&mut self, id: &ProcessId, status: Status) {
         let Some(setup) = self.setup(id) else {
             return;
         };
         setup.failure = Some(status);
-        if let Some(task) = self.tasks.get(id) {
+        if let Some(process) = self.tasks.process(id).filter(|process| process.is_alive()) {
             // Not reaped yet, so the number is its own.
-            let _ = signals::send(task.pid, libc::SIGKILL);
-        }
-    }
-
-    /// Looks for the code of a module, or has it made.
-    fn provide_code(&mut self, id: &str, path: &Path, wasm: &File, namespace: Option<Namespace>) {
-        let found = self.cache().and_then(|cache| cache.find(wasm, namespace));
-        match found {
-            Ok(Some(code)) => return self.send_code(id, &code),
-            Ok(None) => {}
-            // The compiler meets the same and says so in a sentence of its own, or mends it.
-            Err(error) => self.log.warn(id, error),
-        }
-        let started = Compilation::start(
-            &self.programs,
-            Path::new(DEFAULT_ROOT),
-            id.to_owned(),
-            path.display().to_string(),
-            wasm,
-            namespace,
-        );
-        match started {
-            Ok(compilation) => self.compilations.push(compilation),
-            Err(error) => {
-                let message = format!("{}: slipway-compile: {error}", path.display());
-                self.send_no_code(id, message);
-            }
-        }
-    }
-
-    /// A compilation has ended.
-    pub(super) fn on_compiled(&mut self, compilation: Compilation, status: u32) {
-        let (id, path) = (compilation.task.clone(), compilation.path.clone());
-        match compilation.outcome(status) {
-            Outcome::Compiled(digest) => {
-                // The compiler has opened the cache anew; so do we, for the directory we hold may have been removed
-                // and made again since, by an uninstall and an install.
-                self.cache = None;
-                let code = self.cache().and_then(|cache| cache.get(&digest));
-                match code {
-                    Ok(Some(code)) => self.send_code(&id, &code),
-                    Ok(None) => self.send_no_code(
-                        &id,
-                        format!("{path}: its compiled code vanished from the node's cache"),
-                    ),
-                    Err(error) => self.send_no_code(&id, format!("{path}: {error}")),
-                }
-            }
-            Outcome::NotRunnable(message) => self.send_no_code(&id, message),
-            Outcome::Failed(message) => {
-                self.log.error(&id, &message);
-                self.send_no_code(&id, message);
-            }
-        }
-    }
-
-    fn cache(&mut self) -> Result<&Cache, CacheError> {
-        match &mut self.cache {
-            Some(cache) => Ok(cache),
-            empty => Ok(empty.insert(Cache::open(Path::new(DEFAULT_ROOT))?)),
-        }
-    }
-
-    fn send_code(&mut self, id: &str, code: &File) {
-        self.tell(id, &ToWorker::Code, Some(code));
-    }
-
-    fn send_no_code(&mut self, id: &str, message: String) {
-        let exit_code = EXIT_NOT_RUNNABLE;
-        self.tell(id, &ToWorker::NoCode { exit_code, message }, None);
-    }
-
-    fn tell(&mut self, id: &str, message: &ToWorker, attached: Option<&File>) {
-        // The container may be gone by now, and another of its name wait for something else.
-        let Some(task) = self.tasks.get(id) else {
-            return;
-        };
-        if let (Phase::SettingUp(_), Init::Worker(channel, _)) = (&task.phase, &task.init)
-            && let Err(error) = channel.send(message, attached.map(AsFd::as_fd))
-        {
-            self.log.warn(id, error);
+            let _ = signals::send(process.pid, libc::SIGKILL);
         }
     }
 }
