@@ -13,6 +13,8 @@ pub mod command;
 pub mod fault;
 pub mod guests;
 pub mod helm;
+pub mod kubectl;
+pub mod metrics;
 pub mod names;
 pub mod namespace;
 pub mod node;

@@ -21,6 +21,8 @@ pub struct Settings {
     pub guests: String,
     /// Image of the example HTTP component.
     pub hello: String,
+    /// Image of the metrics server.
+    pub metrics_server: String,
 }
 
 impl Settings {
@@ -54,6 +56,7 @@ impl Settings {
             tag: value("SLIPWAY_TAG")?,
             guests: value("SLIPWAY_GUESTS_IMAGE")?,
             hello: value("SLIPWAY_HELLO_IMAGE")?,
+            metrics_server: value("SLIPWAY_METRICS_SERVER_IMAGE")?,
         })
     }
 }

@@ -47,6 +47,10 @@ module_containerd() {
     build containerd "$c" "$CONTAINERD_VERSION" "-X $c/version.Version=$CONTAINERD_VERSION" \
         $c/cmd/{containerd,containerd-shim-runc-v2,ctr}
 }
+module_metrics-server() {
+    local m=sigs.k8s.io/metrics-server
+    build metrics-server $m "$METRICS_SERVER_VERSION" "" $m/cmd/metrics-server
+}
 module_kind() {
     build kind sigs.k8s.io/kind "$KIND_VERSION" "" sigs.k8s.io/kind
     ln -sf "$(module_bin kind)/kind" "$CACHE/bin/kind"
@@ -58,7 +62,7 @@ module_helm() {
 }
 
 mkdir -p "$CACHE/testbed"
-[ $# -gt 0 ] || set -- kubernetes etcd coredns containerd kind helm
+[ $# -gt 0 ] || set -- kubernetes etcd coredns containerd metrics-server kind helm
 for module in "$@"; do
     "module_$module"
 done

@@ -9,12 +9,13 @@ ARCH=$(uname -m)
 "$TESTBED/docker.sh" up
 "$TESTBED/build.sh" "$ARCH"
 "$TESTBED/guests.sh"
+"$TESTBED/binaries.sh" metrics-server
 exclusively images
 
 # put SOURCE STAGED: places a file in a build context, without its times.
 put() { install -D -m 0755 "$1" "$STAGE/$2"; }
 
-rm -rf "$STAGE/operator" "$STAGE/node-installer"
+rm -rf "$STAGE/operator" "$STAGE/node-installer" "$STAGE/metrics-server"
 put "$("$TESTBED/build.sh" --path "$ARCH" slipway-operator)" operator/slipway-operator
 put "$("$TESTBED/build.sh" --path "$ARCH" slipway-node-installer)" node-installer/slipway-node-installer
 for program in containerd-shim-slipway-v1 slipway-worker slipway-compile; do
@@ -27,6 +28,8 @@ image() {
     image_exists "$1:$2" || step "building the image $1:$2" "image-${1##*/}" docker build -t "$1:$2" -f "$3" "$4"
 }
 
+put "$(module_bin metrics-server)/metrics-server" metrics-server/metrics-server
+
 # The operator and the installer are released together, so they share a tag.
 TAG=dev-$(fingerprint "$STAGE/operator" "$STAGE/node-installer" "$ROOT/operator/Dockerfile" "$ROOT/node-installer/Dockerfile")
 image slipway/operator "$TAG" "$ROOT/operator/Dockerfile" "$STAGE/operator"
@@ -35,7 +38,8 @@ image slipway/node-installer "$TAG" "$ROOT/node-installer/Dockerfile" "$STAGE/no
 IMAGES=("slipway/operator:$TAG" "slipway/node-installer:$TAG")
 printf 'SLIPWAY_TAG=%s\n' "$TAG" >"$CACHE/images.env.new"
 
-# guest NAME VARIABLE DOCKERFILE: tagged by its own content, and `dev`, which the example's manifest names.
+# guest NAME VARIABLE DOCKERFILE: tagged by its own content, and `dev`, which the example's manifest names. (The
+# metrics server is a guest of the test bed in this sense.)
 guest() {
     local tag
     tag=dev-$(fingerprint "$STAGE/$1" "$3")
@@ -46,6 +50,7 @@ guest() {
 }
 guest hello-http SLIPWAY_HELLO_IMAGE "$ROOT/examples/hello-http/Dockerfile"
 guest e2e-guests SLIPWAY_GUESTS_IMAGE "$ROOT/e2e/guests/Dockerfile"
+guest metrics-server SLIPWAY_METRICS_SERVER_IMAGE "$TESTBED/metrics-server.Dockerfile"
 
 # lacks NODE: whether the images loaded last on a node are others (written there by load).
 lacks() {

@@ -4,8 +4,14 @@
 mod annotate;
 mod bad_modules;
 mod broken_config;
+mod drain;
+mod exec;
 mod http;
 mod job;
 mod label;
+mod limits;
+mod probes;
 mod restart;
+mod scaling;
+mod sidecars;
 mod unannotate;

@@ -20,6 +20,13 @@ const PROPOSAL_OFF: &str = r#"
   (func (export "_start") (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))))
 "#;
 
+/// Has 256 MiB from the start and writes to all of them: more than the limit of its container.
+const GLUTTON: &str = r#"
+(module
+  (memory (export "memory") 4096)
+  (func (export "_start") (memory.fill (i32.const 0) (i32.const 0xa5) (i32.const 0x10000000))))
+"#;
+
 /// Neither a command nor a component: valid, with nothing to start.
 const NO_ENTRY: &str = r#"(module (func (export "run_me_not")))"#;
 
@@ -46,6 +53,7 @@ fn write_all(good: &Path, out: &Path) -> Result<(), String> {
     for (name, bytes) in [
         ("unknown-import.wasm", module(UNKNOWN_IMPORT)?),
         ("proposal-off.wasm", module(PROPOSAL_OFF)?),
+        ("glutton.wasm", module(GLUTTON)?),
         ("no-entry.wasm", module(NO_ENTRY)?),
         ("text.wasm", TEXT.into()),
         ("empty.wasm", Vec::new()),
