@@ -159,7 +159,12 @@ fn plan_drop_in(
     }
     // Exactly the root's version: 2.3.0 to 2.3.4 refuse an imported file with a higher one (removed on main by
     // a8ed546), and 2.0 to 2.2 migrate the merged whole by the last version seen.
-    let after = rewrite::drop_in(schema, observed.handlers, observed.shim);
+    let after = rewrite::drop_in(
+        schema,
+        observed.handlers,
+        observed.shim,
+        observed.version.wants_task_api_hint(),
+    );
     let mut files = vec![PlannedFile {
         path,
         base: None,
@@ -365,6 +370,19 @@ mod tests {
                 "{drop_in}"
             );
         }
+    }
+
+    #[test]
+    fn the_shim_is_told_of_version_3_where_containerd_does_not_say_it() {
+        let told = |minor| {
+            let plan = run(minor, &[source(CONFIG, "version = 2\n")]).unwrap();
+            plan.files[0].after.contains("task_api = 3")
+        };
+        assert!(!told((1, 7)));
+        assert!(!told((2, 0)), "2.0.0 starts a shim for each container");
+        assert!(told((2, 1)));
+        assert!(told((2, 2)));
+        assert!(!told((2, 3)));
     }
 
     #[test]

@@ -67,14 +67,17 @@ pub const DROP_IN_HEADER: &str =
     "# Written by slipway-node-installer, which removes it when the node is uninstalled.\n";
 
 /// The text of our drop-in.
-pub fn drop_in(schema: Schema, handlers: &[String], shim: &Path) -> String {
+pub fn drop_in(schema: Schema, handlers: &[String], shim: &Path, task_api_hint: bool) -> String {
     let mut document = DocumentMut::new();
     if let Some(number) = schema.number() {
         document.insert("version", Item::Value(Value::from(number)));
     }
     if let Some(runtimes) = tables::runtimes_or_insert(&mut document, schema) {
         for handler in handlers {
-            runtimes.insert(handler, Item::Table(tables::handler_table(shim)));
+            runtimes.insert(
+                handler,
+                Item::Table(tables::handler_table(shim, task_api_hint)),
+            );
         }
     }
     format!("{DROP_IN_HEADER}{document}")
@@ -113,7 +116,7 @@ pub fn add_handlers(
         runtimes.insert("runc", Item::Table(tables::built_in_runc()));
     }
     for handler in handlers {
-        runtimes.insert(handler, Item::Table(tables::handler_table(shim)));
+        runtimes.insert(handler, Item::Table(tables::handler_table(shim, false)));
     }
     let result = document.to_string();
     let again = document::parse(path, &result)?;

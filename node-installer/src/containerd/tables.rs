@@ -63,7 +63,10 @@ pub fn runtime_type(runtime: &Item) -> Option<&str> {
 
 /// The table of one of our handlers. It holds nothing about cgroups: the shim learns the driver from the pod's own
 /// cgroups path, because the wrong value of a node-wide option here stops pods or blinds metrics (runwasi#821).
-pub fn handler_table(shim: &Path) -> Table {
+///
+/// With `task_api_hint` the shim is told that this containerd takes version 3 of its answer. Without, there are no
+/// options at all.
+pub fn handler_table(shim: &Path, task_api_hint: bool) -> Table {
     let mut annotations = Array::new();
     annotations.push(ANNOTATIONS);
     let mut table = Table::new();
@@ -79,6 +82,11 @@ pub fn handler_table(shim: &Path) -> Table {
         "container_annotations",
         Item::Value(Value::Array(annotations)),
     );
+    if task_api_hint {
+        let mut options = Table::new();
+        options.insert("task_api", Item::Value(Value::from(3)));
+        table.insert("options", Item::Table(options));
+    }
     table
 }
 

@@ -54,6 +54,23 @@ impl Version {
         self.major >= 2
     }
 
+    /// Whether the shim has to be told that it may answer with version 3, which saves an exec a container: containerd
+    /// shares such a shim among a pod's containers from 2.0.6 on (containerd#11793, #11871) and says what it is itself
+    /// from 2.3 on (`BootstrapParams`).
+    pub fn wants_task_api_hint(self) -> bool {
+        let from = Self {
+            major: 2,
+            minor: 0,
+            patch: 6,
+        };
+        let until = Self {
+            major: 2,
+            minor: 3,
+            patch: 0,
+        };
+        (from..until).contains(&self)
+    }
+
     /// Whether it is one this installer knows: 1.6 is the first with CRI v1.
     pub fn is_supported(self) -> bool {
         (1, 6) <= (self.major, self.minor) && self.major <= 2

@@ -216,7 +216,7 @@ mod tests {
         let path = Path::new("/etc/containerd/conf.d/99-slipway.toml");
         let shim = Path::new("/opt/slipway/abc/containerd-shim-slipway-v1");
         for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
-            let ours = rewrite::drop_in(schema, &["wasmtime".to_owned()], shim);
+            let ours = rewrite::drop_in(schema, &["wasmtime".to_owned()], shim, false);
             let without = |text: &str| {
                 without_us(path, text, Path::new("/opt/slipway"), &Additions::default()).unwrap()
             };

@@ -172,7 +172,7 @@ impl Node {
 
     pub(crate) fn install(&self) -> Transaction {
         let handlers = ["wasmtime".to_owned()];
-        let drop_in = rewrite::drop_in(Schema::Split(3), &handlers, Path::new(SHIM));
+        let drop_in = rewrite::drop_in(Schema::Split(3), &handlers, Path::new(SHIM), false);
         let import = "/etc/containerd/conf.d/*.toml".to_owned();
         let root = rewrite::add_import(Path::new(CONFIG), ROOT, &import).unwrap();
         let keep = |text: &str| self.journal.keep(text.as_bytes(), attributes()).unwrap();
