@@ -5,7 +5,7 @@
 //! enter            namespaces, mounts, pivot_root, names, sysctls      needs root
 //! drop_privileges  limits, ids, capabilities, working directory        needs root, leaves none
 //! open_module      the wasm file that args[0] names
-//! seal             the spec's seccomp filter
+//! seal             seccomp filters: our own for guests, and the spec's
 //! ```
 //!
 //! Code that needs a file of its own process under `/proc` (wasmtime opens `/proc/self/pagemap` with a pooling
@@ -44,4 +44,4 @@ pub use error::SetupError;
 pub use module::{ModuleError, OpenedModule, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
 pub use sandbox::enter_sandbox;
-pub use seal::seal;
+pub use seal::{Profile, seal};

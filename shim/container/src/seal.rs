@@ -1,4 +1,7 @@
-//! The spec's seccomp filter.
+//! Seccomp filters: our own and the spec's.
+
+mod assemble;
+mod guest;
 
 use std::io;
 
@@ -7,21 +10,32 @@ use slipway_shim_wire::Plan;
 use crate::SetupError;
 use crate::error::While;
 
-/// Puts the spec's seccomp filter on the calling thread and those it will start; nothing happens without one.
-/// Call it with one thread, after [`drop_privileges`](crate::drop_privileges), when all code is mapped.
+/// Which filters a process gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Ours for a guest's process, whose code is mapped, and the spec's.
+    Guest,
+    /// The spec's alone.
+    Spec,
+}
+
+/// Puts seccomp filters on the calling thread and those it will start. Call it with one thread, after
+/// [`drop_privileges`](crate::drop_privileges), when all code is mapped.
+///
+/// Of two filters the stricter answer holds (seccomp(2)), so the spec's may forbid more than ours and cannot allow
+/// what ours forbids. Ours comes first, since the spec's may forbid installing another.
 ///
 /// # Errors
-/// [`SetupError`] when the kernel refuses the program.
-pub fn seal(plan: &Plan) -> Result<(), SetupError> {
+/// [`SetupError`] when the kernel refuses a program.
+pub fn seal(plan: &Plan, profile: Profile) -> Result<(), SetupError> {
+    if profile == Profile::Guest {
+        let program = guest::program();
+        install_where_known(&program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+            .when(|| "install the guest's seccomp filter".to_owned())?;
+    }
     if plan.seccomp.is_empty() {
         return Ok(());
     }
-    let action = || {
-        format!(
-            "install a seccomp filter of {} instructions",
-            plan.seccomp.len()
-        )
-    };
     let program: Vec<libc::sock_filter> = plan
         .seccomp
         .iter()
@@ -32,14 +46,22 @@ pub fn seal(plan: &Plan) -> Result<(), SetupError> {
             k: instruction.k,
         })
         .collect();
-    let flags = libc::c_ulong::from(plan.seccomp_flags);
+    install_where_known(&program, libc::c_ulong::from(plan.seccomp_flags)).when(|| {
+        format!(
+            "install a seccomp filter of {} instructions",
+            plan.seccomp.len()
+        )
+    })
+}
+
+/// Linux before 4.17 does not know SECCOMP_FILTER_FLAG_SPEC_ALLOW, nor the mitigation it is about.
+fn install_where_known(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
     let speculation = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    match install(&program, flags) {
-        // Linux before 4.17 does not know that flag, nor the mitigation it is about.
+    match install(program, flags) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) && flags & speculation != 0 => {
-            install(&program, flags & !speculation).when(action)
+            install(program, flags & !speculation)
         }
-        done => done.when(action),
+        done => done,
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use slipway_shim_container::{SetupError, drop_privileges, enter_sandbox, seal};
+use slipway_shim_container::{Profile, SetupError, drop_privileges, enter_sandbox, seal};
 use slipway_shim_wire::Plan;
 
 use crate::spawn;
@@ -38,7 +38,7 @@ fn become_sleeper(plan: &Plan) -> Result<(), SetupError> {
     drop_privileges(plan)?;
     // SAFETY: a plain system call on a C string; a name that is not taken is no loss.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"slipway-pause".as_ptr(), 0, 0, 0) };
-    seal(plan)
+    seal(plan, Profile::Spec)
 }
 
 /// Waits for the end. All signals are blocked since before the fork, so none is lost or ignored, not even for a

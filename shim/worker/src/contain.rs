@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use slipway_shim_container::{
-    ModuleError, OpenedModule, SetupError, drop_privileges, enter, open_module, preopens, seal,
+    ModuleError, OpenedModule, Profile, SetupError, drop_privileges, enter, open_module, preopens,
+    seal,
 };
 use slipway_shim_wire::{Channel, ChannelError, Plan, ToPod, ToWorker, WORKER_FD};
 use wasmtime::PoolingAllocationConfig;
@@ -81,7 +82,7 @@ fn prepare(channel: &mut Channel) -> Result<Result<Guest, Ending>, GaveUp> {
         },
         Err(error) => Err(unopened(&error)),
     };
-    seal(&plan)?;
+    seal(&plan, Profile::Guest)?;
     Ok(prepared)
 }
 

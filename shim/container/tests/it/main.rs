@@ -8,6 +8,7 @@
 mod child;
 mod config;
 mod files;
+mod guest;
 mod modules;
 mod namespaces;
 mod privileges;

@@ -1,7 +1,7 @@
 //! Filters in the kernel.
 
 use serde_json::{Value, json};
-use slipway_shim_container::{drop_privileges, enter, seal};
+use slipway_shim_container::{Profile, drop_privileges, enter, seal};
 
 use crate::child::{self, Ended, text};
 use crate::config::Bundle;
@@ -24,7 +24,7 @@ fn with_profile(profile: Value, work: impl FnOnce() -> String) -> Ended {
     child::run(|| {
         enter(&plan).map_err(text)?;
         drop_privileges(&plan).map_err(text)?;
-        seal(&plan).map_err(text)?;
+        seal(&plan, Profile::Spec).map_err(text)?;
         Ok(work())
     })
 }
