@@ -111,15 +111,21 @@ struct Granted {
 impl From<&Process> for Granted {
     fn from(process: &Process) -> Self {
         let sets = process.capabilities;
-        let permitted = sets.permitted & USABLE_CAPABILITIES;
         let inheritable = sets.inheritable & USABLE_CAPABILITIES;
+        let ambient = sets.ambient & sets.permitted & inheritable;
+        // A native container loses what is not ambient when runc executes its program as an ordinary user; nothing is
+        // executed here (capabilities(7), "Transformation of capabilities during execve()").
+        let permitted = match process.uid {
+            0 => sets.permitted & USABLE_CAPABILITIES,
+            _ => ambient,
+        };
         Self {
             bounding: sets.bounding & USABLE_CAPABILITIES,
             // The kernel refuses sets that are not subsets of the permitted one (capset(2), prctl(2)).
             effective: sets.effective & permitted,
             permitted,
             inheritable,
-            ambient: sets.ambient & permitted & inheritable,
+            ambient,
         }
     }
 }
@@ -222,6 +228,24 @@ mod tests {
         assert_eq!(granted.effective, 1 << 1 | 1 << 3 | 1 << 4 | 1 << 10);
         assert_eq!(granted.bounding, granted.permitted);
         assert_eq!(granted.ambient, 0);
+    }
+
+    #[test]
+    fn an_ordinary_user_keeps_what_is_ambient_only() {
+        let bind = 1 << 10;
+        let process = Process {
+            uid: 1234,
+            capabilities: Capabilities {
+                bounding: DEFAULT,
+                effective: DEFAULT,
+                permitted: DEFAULT,
+                inheritable: bind,
+                ambient: bind,
+            },
+            ..Process::default()
+        };
+        let granted = Granted::from(&process);
+        assert_eq!((granted.effective, granted.permitted), (bind, bind));
     }
 
     #[test]
