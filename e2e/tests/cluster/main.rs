@@ -13,5 +13,6 @@ mod limits;
 mod probes;
 mod restart;
 mod scaling;
+mod security;
 mod sidecars;
 mod unannotate;
