@@ -15,6 +15,7 @@ mod code;
 mod create;
 mod delete;
 mod limits;
+mod options;
 mod service;
 mod setup;
 

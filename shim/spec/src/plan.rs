@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use slipway_shim_oci::{Linux, LinuxResources};
-use slipway_shim_wire::{Capabilities, Limits, NamespaceKind, Plan, Rootfs};
+use slipway_shim_wire::{
+    ANNOTATION_PREFIX, Capabilities, Limits, MAX_ANNOTATION_VALUE, MAX_ANNOTATIONS, NamespaceKind,
+    Plan, Rootfs,
+};
 
 use crate::error::without_nul;
 use crate::namespaces::{entered_by_worker, made};
@@ -40,7 +43,25 @@ impl Spec {
         plan.devices = devices::translate(linux.devices.as_deref().unwrap_or_default())?;
         plan.masked_paths = paths("linux.maskedPaths", linux.masked_paths.as_deref())?;
         plan.readonly_paths = paths("linux.readonlyPaths", linux.readonly_paths.as_deref())?;
+        plan.annotations = self.own_annotations();
         Ok(plan)
+    }
+
+    /// The annotations a worker is told about. They are not looked at here, but bounded.
+    fn own_annotations(&self) -> Vec<(String, String)> {
+        let mut own: Vec<_> = self
+            .annotations()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| name.starts_with(ANNOTATION_PREFIX))
+            .map(|(name, value)| {
+                let end = value.floor_char_boundary(MAX_ANNOTATION_VALUE);
+                (name.clone(), value[..end].to_owned())
+            })
+            .collect();
+        own.sort_unstable();
+        own.truncate(MAX_ANNOTATIONS);
+        own
     }
 
     /// The plan of a pod's sandbox, which has no root file system of its own: namespaces, names, sysctls, ids

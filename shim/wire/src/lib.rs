@@ -22,7 +22,8 @@ mod plan;
 pub use channel::{Channel, ChannelError, FrameReader, MAX_FRAME};
 pub use message::{ToPod, ToWorker};
 pub use plan::{
-    Capabilities, DeviceNode, Instruction, Limits, Mount, Namespace, NamespaceKind, Plan, Process,
+    ANNOTATION_PREFIX, Capabilities, DeviceNode, Instruction, Limits, MAX_ANNOTATION_VALUE,
+    MAX_ANNOTATIONS, MAX_OPTIONS, Mount, Namespace, NamespaceKind, Plan, Process,
     RecursiveAttributes, Rlimit, Rootfs,
 };
 

@@ -37,7 +37,25 @@ pub struct Plan {
     pub seccomp_flags: u32,
     /// What the guest may use, from `linux.resources`.
     pub limits: Limits,
+    /// The options of the handler in containerd's configuration: TOML, not looked at, at most [`MAX_OPTIONS`]
+    /// bytes.
+    pub options: String,
+    /// `annotations` whose names begin with [`ANNOTATION_PREFIX`], sorted; at most [`MAX_ANNOTATIONS`], their
+    /// values cut to [`MAX_ANNOTATION_VALUE`] bytes.
+    pub annotations: Vec<(String, String)>,
 }
+
+/// What the names of annotations begin with that a worker is told about.
+pub const ANNOTATION_PREFIX: &str = "slipway.dev/";
+
+/// The longest [`Plan::options`], in bytes.
+pub const MAX_OPTIONS: usize = 64 << 10;
+
+/// The most [`Plan::annotations`].
+pub const MAX_ANNOTATIONS: usize = 64;
+
+/// The longest value of one of [`Plan::annotations`], in bytes: longer than any that is right.
+pub const MAX_ANNOTATION_VALUE: usize = 1 << 10;
 
 /// `root` and the mounts that containerd passes to `Task.Create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,12 +7,15 @@ use slipway_shim_container::{
     ModuleError, OpenedModule, Profile, SetupError, drop_privileges, enter, open_module, preopens,
     seal,
 };
-use slipway_shim_wire::{Channel, ChannelError, Plan, ToPod, ToWorker, WORKER_FD};
+use slipway_shim_options::Options;
+use slipway_shim_wire::{
+    Channel, ChannelError, EXIT_NOT_RUNNABLE, Plan, ToPod, ToWorker, WORKER_FD,
+};
 use wasmtime::PoolingAllocationConfig;
 
 use crate::ending::say;
 use crate::guest::Guest;
-use crate::{Ending, Invocation, signals};
+use crate::{Ending, Invocation, invocation, signals};
 
 /// Exit status when the pod process is gone, or speaks another protocol (`EX_PROTOCOL`, sysexits.h).
 const EXIT_PROTOCOL: i32 = 76;
@@ -71,16 +74,21 @@ fn prepare(channel: &mut Channel) -> Result<Result<Guest, Ending>, GaveUp> {
     // Opens this process's own page map if the kernel can scan it: for servers, and as root only.
     let _ = PoolingAllocationConfig::is_pagemap_scan_available();
     drop_privileges(&plan)?;
-    let prepared = match open_module(&plan) {
-        Ok(module) => match code(channel, &module)? {
+    let options = invocation::options(&plan);
+    let prepared = match (options, open_module(&plan)) {
+        (Err(error), _) => Err(Ending {
+            status: EXIT_NOT_RUNNABLE,
+            message: Some(error.to_string()),
+        }),
+        (Ok(options), Ok(module)) => match code(channel, &module)? {
             Ok(code) => {
-                let invocation = invocation(&plan, module);
+                let invocation = invocation(&plan, module, options);
                 // SAFETY: the pod process sends files out of the node's cache only.
                 unsafe { Guest::prepare(&code, invocation) }
             }
             Err(ending) => Err(ending),
         },
-        Err(error) => Err(unopened(&error)),
+        (Ok(_), Err(error)) => Err(unopened(&error)),
     };
     seal(&plan, Profile::Guest)?;
     Ok(prepared)
@@ -113,9 +121,9 @@ fn go(mut channel: Channel) -> Result<(), GaveUp> {
     }
 }
 
-fn invocation(plan: &Plan, module: OpenedModule) -> Invocation {
+fn invocation(plan: &Plan, module: OpenedModule, options: Options) -> Invocation {
     let path = module.path.to_string_lossy().into_owned();
-    Invocation::of(plan, &path, module.function, preopens(plan))
+    Invocation::of(plan, &path, module.function, preopens(plan), options)
 }
 
 fn unopened(error: &ModuleError) -> Ending {

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::component::{self, Entry};
+use crate::ending::say;
 use crate::host::{ComponentHost, ModuleHost, Output};
 use crate::memory::{Budget, Share};
 use crate::server::Server;
@@ -106,6 +107,9 @@ impl Guest {
             linked,
             runtime,
         } = self;
+        for warning in &invocation.options.warnings {
+            say(&format!("warning: {warning}"));
+        }
         let ending = runtime.block_on(async {
             match linked {
                 Linked::Module(module) => module.run(&invocation).await,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use slipway_shim_options::{Options, OptionsError};
 use slipway_shim_wire::Plan;
 
 /// How a guest is run, whoever asks for it.
@@ -19,6 +20,10 @@ pub struct Invocation {
     pub cwd: Option<String>,
     /// The container's memory limit in bytes.
     pub memory: Option<u64>,
+    /// The container's processor limit in thousandths of a processor.
+    pub milli_cpus: Option<u64>,
+    /// What was chosen for the pod.
+    pub options: Options,
 }
 
 impl Invocation {
@@ -29,6 +34,7 @@ impl Invocation {
         path: &str,
         function: Option<String>,
         directories: Vec<(PathBuf, String)>,
+        options: Options,
     ) -> Self {
         let rest = plan.process.args.iter().skip(1).cloned();
         Self {
@@ -45,6 +51,8 @@ impl Invocation {
             function,
             cwd: plan.process.cwd.to_str().map(str::to_owned),
             memory: plan.limits.memory,
+            milli_cpus: plan.limits.milli_cpus,
+            options,
         }
     }
 
@@ -65,9 +73,27 @@ impl Invocation {
     }
 }
 
+/// What was chosen for a pod.
+///
+/// # Errors
+/// The option or annotation that is wrong.
+pub(crate) fn options(plan: &Plan) -> Result<Options, OptionsError> {
+    let annotations = plan.annotations.iter();
+    let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
+    Options::parse(&plan.options, annotations)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_are_looked_for_where_they_are_passed_on() {
+        assert_eq!(
+            slipway_shim_options::ANNOTATION_PREFIX,
+            slipway_shim_wire::ANNOTATION_PREFIX
+        );
+    }
 
     #[test]
     fn a_plan_gives_arguments_and_variables() {
@@ -76,7 +102,13 @@ mod tests {
         plan.process.env = ["A=1", "B=x=y", "nothing", "A=2"]
             .map(str::to_owned)
             .to_vec();
-        let invocation = Invocation::of(&plan, "/app.wasm", Some("work".into()), Vec::new());
+        let invocation = Invocation::of(
+            &plan,
+            "/app.wasm",
+            Some("work".into()),
+            Vec::new(),
+            Options::default(),
+        );
         assert_eq!(invocation.args, ["/app.wasm", "one"]);
         assert_eq!(invocation.variable("A"), Some("2"));
         assert_eq!(invocation.variable("B"), Some("x=y"));

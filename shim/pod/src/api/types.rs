@@ -1,5 +1,5 @@
 //! `google/protobuf/{any,timestamp}.proto`, `types/mount.proto`, `types/task/task.proto`,
-//! `types/introspection.proto`.
+//! `types/introspection.proto`, `types/runtimeoptions/v1/api.proto`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,20 @@ pub struct Any {
     /// The message itself.
     #[prost(bytes = "vec", tag = "2")]
     pub value: Vec<u8>,
+}
+
+/// `runtimeoptions.v1.Options`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RuntimeOptions {
+    /// What the file contains.
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// The file that holds the options, if it is not the next field.
+    #[prost(string, tag = "2")]
+    pub config_path: String,
+    /// The table `options` of the handler in containerd's configuration, as TOML.
+    #[prost(bytes = "vec", tag = "3")]
+    pub config_body: Vec<u8>,
 }
 
 /// `google.protobuf.Empty`

@@ -10,7 +10,7 @@ use slipway_shim_cgroup::{Cgroup, CgroupsPath, Hierarchies, Resources};
 use slipway_shim_spec::{ContainerType, PidNamespace, RootfsMount, Spec};
 use slipway_shim_wire::{Plan, ToWorker};
 
-use super::Pod;
+use super::{Pod, options};
 use crate::api::task::CreateTaskRequest;
 use crate::api::types::Mount;
 use crate::args::is_identifier;
@@ -170,13 +170,14 @@ impl Pod {
         };
         let spec = Spec::load(bundle).map_err(|error| invalid(&error))?;
         let sandbox = spec.container_type() == ContainerType::Sandbox;
-        let plan = if sandbox {
+        let mut plan = if sandbox {
             spec.sandbox_plan(&request.id)
         } else {
             let mounts: Vec<RootfsMount> = request.rootfs.iter().map(rootfs_mount).collect();
             spec.plan(&request.id, &bundle.join("rootfs"), &mounts)
         }
         .map_err(|error| invalid(&error))?;
+        plan.options = options::body(request.options.as_ref()).map_err(|error| invalid(&error))?;
         let pid_namespace = spec.pid_namespace().map_err(|error| invalid(&error))?;
         let resources = match spec.resources() {
             Some(resources) => Resources::from_oci(resources).map_err(|error| invalid(&error))?,

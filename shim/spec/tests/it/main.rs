@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use slipway_shim_spec::{ContainerType, MAX_SPEC_BYTES, PidNamespace, RootfsMount, Spec};
-use slipway_shim_wire::{Limits, NamespaceKind};
+use slipway_shim_wire::{Limits, MAX_ANNOTATION_VALUE, MAX_ANNOTATIONS, NamespaceKind};
 
 const CONTAINER_1_7: &[u8] = include_bytes!("container-1.7.json");
 const CONTAINER_2_4: &[u8] = include_bytes!("container-2.4.json");
@@ -111,4 +111,24 @@ fn a_missing_broken_or_endless_file_is_refused_with_its_path() {
     );
     fs::write(&config, CONTAINER_2_4).unwrap();
     Spec::load(folder.path()).unwrap();
+}
+
+#[test]
+fn our_annotations_are_passed_on_within_bounds() {
+    let mut json: serde_json::Value = serde_json::from_slice(CONTAINER_2_4).unwrap();
+    let annotations = json["annotations"].as_object_mut().unwrap();
+    annotations.insert("slipway.dev/root".into(), "none".into());
+    annotations.insert("slipway.dev/long".into(), "ä".repeat(5000).into());
+    for n in 0..100 {
+        annotations.insert(format!("slipway.dev/z{n}"), "x".into());
+    }
+    let spec = spec(&serde_json::to_vec(&json).unwrap());
+    let plan = spec.plan("id", Path::new("/rootfs"), &[]).unwrap();
+    assert_eq!(plan.annotations.len(), MAX_ANNOTATIONS);
+    assert_eq!(plan.annotations[0].0, "slipway.dev/long");
+    assert_eq!(plan.annotations[0].1.len(), MAX_ANNOTATION_VALUE);
+    assert_eq!(
+        plan.annotations[1],
+        ("slipway.dev/root".to_owned(), "none".to_owned())
+    );
 }

@@ -217,3 +217,34 @@ fn a_worker_without_its_pod_process_ends() {
     assert_eq!(output.status.code(), Some(76));
     assert!(lossy(&output.stderr).contains("closed by the other side"));
 }
+
+#[test]
+fn an_annotation_that_is_wrong_is_an_exit() {
+    let pod = Pod::new();
+    let mut plan = pod.plan(&["/app.wasm"]);
+    plan.annotations = vec![("slipway.dev/network".into(), "host".into())];
+    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    let (status, _, stderr, message) = pod.go();
+    assert_eq!(status, Some(126));
+    let expected = "annotation slipway.dev/network: expected pod or none, found \"host\"";
+    assert_eq!(stderr, format!("slipway: {expected}\n"));
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn an_annotation_that_is_not_known_is_a_warning() {
+    let mut pod = Pod::new();
+    let mut plan = pod.plan(&["/app.wasm"]);
+    plan.annotations = vec![("slipway.dev/netwrok".into(), "none".into())];
+    plan.options = "http_reuse = 1".into();
+    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    pod.receive();
+    let code = File::open(Guests::new().compile(HELLO)).unwrap();
+    pod.send(&ToWorker::Code, Some(&code));
+    let (status, _, stderr, _) = pod.go();
+    assert_eq!(status, Some(7));
+    assert_eq!(
+        stderr,
+        "slipway: warning: annotation slipway.dev/netwrok is no annotation of slipway's shim\n"
+    );
+}
