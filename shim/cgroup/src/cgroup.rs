@@ -18,6 +18,7 @@ use crate::resources::{Resources, ResourcesError};
 use crate::stats::{self, Stats};
 use crate::systemd::{SystemdError, UnitJob, limits, scope};
 
+mod join;
 mod settings;
 mod v1;
 mod v2;

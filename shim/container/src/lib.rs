@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! enter            namespaces, mounts, pivot_root, names, sysctls      needs root
+//! join             instead of enter: a container that stands           needs root
 //! drop_privileges  limits, ids, capabilities, working directory        needs root, leaves none
 //! open_module      the wasm file that args[0] names
 //! seal             seccomp filters: our own for guests, and the spec's
@@ -27,6 +28,7 @@ mod cgroup;
 mod devices;
 mod enter;
 mod error;
+mod join;
 mod mask;
 mod module;
 mod mount_api;
@@ -41,6 +43,7 @@ mod seal;
 
 pub use enter::enter;
 pub use error::SetupError;
+pub use join::join;
 pub use module::{ModuleError, OpenedModule, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
 pub use sandbox::enter_sandbox;

@@ -11,7 +11,7 @@ use slipway_shim_wire::{Channel, ToPod, ToWorker, WORKER_FD};
 fn main() -> ExitCode {
     // SAFETY: the pod process has put the control channel there.
     let mut channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
-    let Ok((ToWorker::Plan(plan), _)) = channel.recv() else {
+    let Ok((ToWorker::Plan(plan) | ToWorker::Join(plan), _)) = channel.recv() else {
         return ExitCode::from(70);
     };
     let words: Vec<&str> = plan.process.args.iter().map(String::as_str).collect();

@@ -38,6 +38,10 @@ pub enum Topic {
     Exit,
     /// `Task.Delete` answered.
     Delete,
+    /// `Task.Exec` answered.
+    ExecAdded,
+    /// What `Task.Exec` added runs.
+    ExecStarted,
     /// Frozen.
     Paused,
     /// Thawed.
@@ -52,6 +56,8 @@ impl Topic {
             Self::Oom => ("/tasks/oom", "containerd.events.TaskOOM"),
             Self::Exit => ("/tasks/exit", "containerd.events.TaskExit"),
             Self::Delete => ("/tasks/delete", "containerd.events.TaskDelete"),
+            Self::ExecAdded => ("/tasks/exec-added", "containerd.events.TaskExecAdded"),
+            Self::ExecStarted => ("/tasks/exec-started", "containerd.events.TaskExecStarted"),
             Self::Paused => ("/tasks/paused", "containerd.events.TaskPaused"),
             Self::Resumed => ("/tasks/resumed", "containerd.events.TaskResumed"),
         }

@@ -14,6 +14,7 @@ mod child;
 mod code;
 mod create;
 mod delete;
+mod exec;
 mod limits;
 mod options;
 mod service;

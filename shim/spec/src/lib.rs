@@ -15,6 +15,7 @@ mod bundle;
 mod capabilities;
 mod devices;
 mod error;
+mod exec;
 mod mounts;
 mod namespaces;
 mod plan;

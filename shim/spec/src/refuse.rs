@@ -39,7 +39,7 @@ fn refuse_hooks(hooks: &Hooks) -> Result<(), SpecError> {
     Ok(())
 }
 
-fn refuse_process(process: &Process) -> Result<(), SpecError> {
+pub(crate) fn refuse_process(process: &Process) -> Result<(), SpecError> {
     let label = process.selinux_label.as_deref().unwrap_or_default();
     refuse(
         !label.is_empty(),

@@ -9,6 +9,9 @@
 //!     | -- Go ------------------------> |  Task.Start; the worker's exit status is the guest's
 //! ```
 //!
+//! A worker for `Task.Exec` gets `Join` instead of `Plan`, and `Go` as soon as it is ready: both belong to the `Start`
+//! of that process.
+//!
 //! Instead of `NeedCode` or `Ready` a worker may send `SetupFailed`, which fails `Task.Create`.
 //! The channel is a Unix stream socket (fd [`WORKER_FD`] in the worker); frames are a length and a
 //! `postcard` body, at most [`MAX_FRAME`] bytes, with at most one descriptor attached.

@@ -11,6 +11,10 @@ use crate::Plan;
 pub enum ToWorker {
     /// What to become. Always the first message.
     Plan(Box<Plan>),
+    /// Another process of a container that stands: instead of `Plan`. Only `process`, `seccomp` and `limits` of it
+    /// count. The directory `/proc/<pid>` of the container's first process is attached: it leads to its namespaces,
+    /// and to nothing once that process has ended.
+    Join(Box<Plan>),
     /// The compiled code; the `.cwasm` descriptor is attached.
     Code,
     /// There is no code to run. After `Go` the worker says so on the container's stderr and exits.

@@ -4,23 +4,39 @@ use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use slipway_shim_container::{
-    ModuleError, OpenedModule, Profile, SetupError, drop_privileges, enter, open_module, preopens,
-    seal,
+    ModuleError, OpenedModule, Profile, SetupError, drop_privileges, enter, join, open_module,
+    preopens, seal,
 };
 use slipway_shim_options::Options;
 use slipway_shim_wire::{
-    Channel, ChannelError, EXIT_NOT_RUNNABLE, Plan, ToPod, ToWorker, WORKER_FD,
+    Channel, ChannelError, EXIT_NOT_RUNNABLE, Plan, Process, ToPod, ToWorker, WORKER_FD,
 };
 use wasmtime::PoolingAllocationConfig;
 
 use crate::ending::say;
 use crate::guest::Guest;
-use crate::{Ending, Invocation, invocation, signals};
+use crate::{Ending, Invocation, exec, invocation, signals};
 
 /// Exit status when the pod process is gone, or speaks another protocol (`EX_PROTOCOL`, sysexits.h).
 const EXIT_PROTOCOL: i32 = 76;
 /// Exit status when the container cannot be set up; the pod process has the reason.
 const EXIT_SETUP: i32 = 71;
+
+/// What a worker was made for.
+enum Work {
+    Guest(Guest),
+    /// What an exec asks for that is no guest.
+    Shell(Process),
+}
+
+impl Work {
+    fn run(self) -> Ending {
+        match self {
+            Self::Guest(guest) => guest.run(),
+            Self::Shell(process) => exec::shell(&process),
+        }
+    }
+}
 
 /// Why a worker gave up before it had a guest to run.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +68,7 @@ pub fn serve() -> i32 {
         Err(error) => return lost(&error),
     };
     match go(channel) {
-        Ok(()) => prepared.map_or_else(|ending| ending, Guest::run).tell(),
+        Ok(()) => prepared.map_or_else(|ending| ending, Work::run).tell(),
         Err(error) => lost(&error),
     }
 }
@@ -64,16 +80,25 @@ fn lost(error: &GaveUp) -> i32 {
 
 /// Sets up the container and its guest. `Ok(Err(_))` is a guest that cannot be run, which the user is told
 /// when the container is started.
-fn prepare(channel: &mut Channel) -> Result<Result<Guest, Ending>, GaveUp> {
-    let plan = match channel.recv()? {
-        (ToWorker::Plan(plan), _) => plan,
+fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
+    let (plan, joined) = match channel.recv()? {
+        (ToWorker::Plan(plan), _) => (plan, None),
+        (ToWorker::Join(plan), Some(container)) => (plan, Some(container)),
         (other, _) => return Err(unexpected(&other)),
     };
     signals::end_at_once().map_err(GaveUp::Signals)?;
-    enter(&plan)?;
+    match &joined {
+        None => enter(&plan)?,
+        Some(container) => join(&plan, container.as_fd())?,
+    }
     // Opens this process's own page map if the kernel can scan it: for servers, and as root only.
     let _ = PoolingAllocationConfig::is_pagemap_scan_available();
     drop_privileges(&plan)?;
+    signals::end_with_parent().map_err(GaveUp::Signals)?;
+    if joined.is_some() && !exec::is_wasm(&plan) {
+        seal(&plan, Profile::Guest)?;
+        return Ok(Ok(Work::Shell(plan.process)));
+    }
     let options = invocation::options(&plan);
     let prepared = match (options, open_module(&plan)) {
         (Err(error), _) => Err(Ending {
@@ -91,7 +116,7 @@ fn prepare(channel: &mut Channel) -> Result<Result<Guest, Ending>, GaveUp> {
         (Ok(_), Err(error)) => Err(unopened(&error)),
     };
     seal(&plan, Profile::Guest)?;
-    Ok(prepared)
+    Ok(prepared.map(Work::Guest))
 }
 
 /// Asks the pod process for the module's code.
@@ -136,6 +161,7 @@ fn unopened(error: &ModuleError) -> Ending {
 fn unexpected(message: &ToWorker) -> GaveUp {
     GaveUp::Unexpected(match message {
         ToWorker::Plan(_) => "Plan",
+        ToWorker::Join(_) => "Join",
         ToWorker::Code => "Code",
         ToWorker::NoCode { .. } => "NoCode",
         ToWorker::Go => "Go",

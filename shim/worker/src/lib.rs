@@ -6,6 +6,7 @@
 //! invocation   what to run: arguments, environment, directories, limits
 //! guest        load, tell the kind, link: everything that can fail before the guest runs
 //! module, component, server        run it
+//! exec         instead of a guest: the built-in shell of `kubectl exec`
 //! ending       why it ended: exit status, and one sentence for the user
 //! ```
 //!
@@ -18,6 +19,7 @@ mod args;
 mod component;
 mod contain;
 mod ending;
+mod exec;
 mod guest;
 mod host;
 mod invocation;

@@ -37,6 +37,20 @@ pub(crate) fn end_at_once() -> io::Result<()> {
         .try_for_each(|signal| install(signal, end))
 }
 
+/// Has this process killed when the pod process ends, which nobody else would do for one that is not in a PID namespace
+/// of its own. To be called after the ids have changed, which undoes it (prctl(2), `PR_SET_PDEATHSIG`), and before the
+/// pod process is heard of again, whose end before this would go unnoticed.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn end_with_parent() -> io::Result<()> {
+    // SAFETY: plain system call.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Ignores these signals until somebody else handles them: tokio's handlers call those before them.
 ///
 /// # Errors

@@ -56,6 +56,47 @@ pub(crate) fn run(work: impl FnOnce() -> Result<String, String>) -> Ended {
     }
 }
 
+/// A child that did its work and stays.
+pub(crate) struct Held(libc::pid_t);
+
+impl Held {
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut status = 0;
+        // SAFETY: our own child, and a place for its status.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, &raw mut status, 0);
+        }
+    }
+}
+
+/// Runs `work` in a process with one thread that stays until it is dropped. It writes a byte when the work is done.
+pub(crate) fn hold(work: impl FnOnce() -> Result<(), String>) -> (File, Held) {
+    let (reader, mut writer) = pipe();
+    // SAFETY: as in `run`.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    if pid == 0 {
+        drop(reader);
+        let done = catch_unwind(AssertUnwindSafe(work));
+        if matches!(done, Ok(Ok(()))) && writer.write_all(b"+").is_ok() {
+            loop {
+                // SAFETY: plain system call.
+                unsafe { libc::pause() };
+            }
+        }
+        // SAFETY: the child ends by _exit alone.
+        unsafe { libc::_exit(1) }
+    }
+    (reader, Held(pid))
+}
+
 /// As [`run`], for work that has to succeed.
 pub(crate) fn succeed(work: impl FnOnce() -> Result<String, String>) -> String {
     match run(work) {

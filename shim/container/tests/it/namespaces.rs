@@ -1,9 +1,11 @@
 //! Namespaces made and joined.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
 
 use serde_json::json;
-use slipway_shim_container::enter;
+use slipway_shim_container::{drop_privileges, enter, join};
 
 use crate::child::{self, text};
 use crate::config::Bundle;
@@ -50,4 +52,33 @@ fn a_container_joins_the_namespaces_of_its_pod() {
         Ok((node == here).to_string())
     });
     assert_eq!(joined, "true");
+}
+
+#[test]
+fn another_process_joins_a_container_that_stands() {
+    let mut bundle = Bundle::new();
+    bundle.config["hostname"] = json!("joined");
+    let plan = bundle.plan();
+    let (mut stands, container) = child::hold(|| enter(&plan).map_err(text));
+    let mut byte = [0];
+    stands.read_exact(&mut byte).unwrap();
+    let directory = File::open(format!("/proc/{}", container.pid())).unwrap();
+    let seen = child::succeed(|| {
+        join(&plan, directory.as_fd()).map_err(text)?;
+        drop_privileges(&plan).map_err(text)?;
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").map_err(text)?;
+        let node = fs::metadata("/root").is_ok();
+        Ok(format!("{} {node}", name.trim()))
+    });
+    assert_eq!(seen, "joined false");
+    drop(container);
+    let gone = child::run(|| {
+        join(&plan, directory.as_fd())
+            .map(|()| String::new())
+            .map_err(text)
+    });
+    let child::Ended::Returned(Err(sentence)) = gone else {
+        panic!("{gone:?}");
+    };
+    assert!(sentence.starts_with("open the container's "), "{sentence}");
 }

@@ -125,3 +125,28 @@ pub struct TaskNotice {
     #[prost(string, tag = "1")]
     pub container_id: String,
 }
+
+/// `containerd.events.TaskExecAdded`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct TaskExecAdded {
+    /// Which task.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    /// Its new process.
+    #[prost(string, tag = "2")]
+    pub exec_id: String,
+}
+
+/// `containerd.events.TaskExecStarted`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct TaskExecStarted {
+    /// Which task.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    /// Which process of it.
+    #[prost(string, tag = "2")]
+    pub exec_id: String,
+    /// Its number.
+    #[prost(uint32, tag = "3")]
+    pub pid: u32,
+}

@@ -144,6 +144,49 @@ pub struct CloseIoRequest {
     pub stdin: bool,
 }
 
+/// `containerd.task.v3.ExecProcessRequest`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ExecProcessRequest {
+    /// Which task.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// The name of the new process.
+    #[prost(string, tag = "2")]
+    pub exec_id: String,
+    /// Whether stdio is a terminal.
+    #[prost(bool, tag = "3")]
+    pub terminal: bool,
+    /// Path of a FIFO, or empty.
+    #[prost(string, tag = "4")]
+    pub stdin: String,
+    /// Path of a FIFO, a URI, or empty.
+    #[prost(string, tag = "5")]
+    pub stdout: String,
+    /// Path of a FIFO, a URI, or empty.
+    #[prost(string, tag = "6")]
+    pub stderr: String,
+    /// `Process` of the OCI runtime spec, as JSON.
+    #[prost(message, optional, tag = "7")]
+    pub spec: Option<Any>,
+}
+
+/// `containerd.task.v3.ResizePtyRequest`
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ResizePtyRequest {
+    /// Which task.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Which process of it; empty for the first.
+    #[prost(string, tag = "2")]
+    pub exec_id: String,
+    /// Columns.
+    #[prost(uint32, tag = "3")]
+    pub width: u32,
+    /// Rows.
+    #[prost(uint32, tag = "4")]
+    pub height: u32,
+}
+
 /// `containerd.task.v3.PidsResponse`
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PidsResponse {

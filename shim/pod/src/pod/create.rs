@@ -193,13 +193,8 @@ impl Pod {
             }
             None => None,
         };
-        let (ends, keepers) = stdio::open(&Paths::from(request)).map_err(|error| {
-            let code = match error {
-                StdioError::Scheme { .. } => Code::Unimplemented,
-                StdioError::Open { .. } => Code::Internal,
-            };
-            Status::new(code, format!("task {}: {error}", request.id))
-        })?;
+        let (ends, keepers) = stdio::open(&Paths::from(request))
+            .map_err(|error| refused_streams(&ProcessId::first(&request.id), &error))?;
         Ok(Prepared {
             plan,
             sandbox,
@@ -257,13 +252,22 @@ fn rootfs_mount(mount: &Mount) -> RootfsMount {
 
 /// What names the content of a root file system: the layers of its overlay, which only containerd writes. Without
 /// an overlay nothing does, and files are known by their hash alone.
-fn layers(mounts: &[Mount]) -> Option<Namespace> {
+pub(super) fn layers(mounts: &[Mount]) -> Option<Namespace> {
     let overlay = mounts.iter().find(|mount| mount.r#type == "overlay")?;
     let layers = overlay
         .options
         .iter()
         .find_map(|option| option.strip_prefix("lowerdir="))?;
     Some(Namespace::new(layers))
+}
+
+/// Streams that cannot be served.
+pub(super) fn refused_streams(id: &ProcessId, error: &StdioError) -> Status {
+    let code = match error {
+        StdioError::Scheme { .. } => Code::Unimplemented,
+        StdioError::Open { .. } => Code::Internal,
+    };
+    Status::new(code, format!("{id}: {error}"))
 }
 
 /// The answer to `Create`.

@@ -40,6 +40,11 @@ impl Pod {
                 self.fail_setup(&id, Status::new(Code::Unknown, message));
                 Ok(None)
             }
+            Phase::Added(_) => {
+                let exit = Exit::now(0);
+                self.settle(&id, exit);
+                Ok(Some(self.finish_delete(&id, exit)))
+            }
             // containerd deletes what it created and never started; runc kills it then, too.
             Phase::Created => {
                 process.deleting = Some(ticket);

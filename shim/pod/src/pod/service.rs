@@ -74,7 +74,7 @@ impl Pod {
         let payload = request.payload.as_slice();
         match request.method.as_str() {
             "Create" => self.create(ticket, decode::<CreateTaskRequest>(payload)?),
-            "Start" => self.start(&decode(payload)?),
+            "Start" => self.start(ticket, &decode(payload)?),
             "State" => self.state(&decode(payload)?),
             "Pids" => self.pids(&decode(payload)?),
             "Connect" => self.connect(&decode(payload)?),
@@ -89,7 +89,7 @@ impl Pod {
             "Shutdown" => self.shutdown(),
             // `terminal` is refused by Create, so there is nothing to resize.
             "ResizePty" => Err(unimplemented("a terminal")),
-            "Exec" => Err(unimplemented("running another process in a Wasm container")),
+            "Exec" => self.exec(decode(payload)?),
             "Checkpoint" => Err(unimplemented("checkpointing")),
             method => Err(unimplemented(format_args!("method {method}"))),
         }
@@ -107,7 +107,7 @@ impl Pod {
             .ok_or_else(|| Status::new(Code::NotFound, format!("{id}: not found")))
     }
 
-    fn start(&mut self, request: &ProcessRequest) -> Answer {
+    fn start(&mut self, ticket: Ticket, request: &ProcessRequest) -> Answer {
         let id = ProcessId::from(request);
         let process = self.process(&id)?;
         let refused = |why: &str| {
@@ -116,6 +116,7 @@ impl Pod {
         };
         match process.phase {
             Phase::Created => {}
+            Phase::Added(_) => return self.start_exec(ticket, &id),
             Phase::SettingUp(_) => return refused("it is still being set up"),
             Phase::Running | Phase::Paused | Phase::Ending(_) => {
                 return refused("it runs already");

@@ -180,7 +180,10 @@ impl Pod {
         }
         if setup.ready {
             let ticket = setup.ticket;
-            self.on_created(&id.task, ticket);
+            match &id.exec {
+                None => self.on_created(&id.task, ticket),
+                Some(_) => self.on_exec_ready(id, ticket),
+            }
         }
     }
 

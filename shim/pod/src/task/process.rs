@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slipway_shim_cache::Namespace;
 use slipway_shim_cgroup::Placement;
-use slipway_shim_wire::{Channel, ToWorker};
+use slipway_shim_wire::{Channel, Plan, ToWorker};
 
 use super::stdio::{Keepers, Paths};
 use crate::api::task::ProcessRequest;
@@ -86,6 +86,8 @@ pub struct Process {
 /// What a process does.
 #[derive(Debug)]
 pub enum Phase {
+    /// Added by `Exec`: what `Start` will make of it.
+    Added(Box<Plan>),
     /// It is being set up; who asked for it is not answered yet.
     SettingUp(Box<Setup>),
     /// Set up, waiting for `Start`.
@@ -228,7 +230,7 @@ impl Process {
     #[must_use]
     pub fn state(&self) -> State {
         match &self.phase {
-            Phase::SettingUp(_) | Phase::Created => State::Created,
+            Phase::Added(_) | Phase::SettingUp(_) | Phase::Created => State::Created,
             Phase::Running | Phase::Ending(_) => State::Running,
             Phase::Paused => State::Paused,
             Phase::Stopped(_) => State::Stopped,

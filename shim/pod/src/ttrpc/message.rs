@@ -72,6 +72,8 @@ pub enum Code {
     NotFound = 5,
     /// The id is taken.
     AlreadyExists = 6,
+    /// Too many of them.
+    ResourceExhausted = 8,
     /// Not in this state.
     FailedPrecondition = 9,
     /// Not offered.

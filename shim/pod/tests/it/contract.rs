@@ -70,7 +70,7 @@ fn both_task_services_answer_and_everything_else_is_unimplemented() {
     for service in ["containerd.task.v2.Task", "containerd.task.v3.Task"] {
         shim.service = service;
         assert_eq!(shim.empty("Pids", "u1").unwrap_err().code(), Code::NotFound);
-        for method in ["Exec", "Checkpoint", "ResizePty", "Invented"] {
+        for method in ["Checkpoint", "ResizePty", "Invented"] {
             let error = shim.empty(method, "u1").unwrap_err();
             assert_eq!(error.code(), Code::Unimplemented, "{method}");
         }

@@ -4,5 +4,6 @@
 
 mod container;
 mod contract;
+mod exec;
 mod harness;
 mod sandbox;
