@@ -23,6 +23,8 @@ pub struct Task {
     pub bundle: PathBuf,
     /// The snapshotter's mounts, as `Create` named them.
     pub rootfs: Vec<Mount>,
+    /// The options of its handler, for workers yet to come.
+    pub options: String,
     /// Its first process.
     pub init: Process,
     /// The others, by their `exec_id`.

@@ -23,6 +23,7 @@ impl Spec {
         refuse::refuse_process(&process)?;
         let mut plan = self.sandbox_plan(id)?;
         plan.process = process::translate(Some(&process))?;
+        plan.annotations = self.own_annotations();
         // The container has done these.
         (plan.hostname, plan.domainname) = (None, None);
         plan.namespaces.clear();

@@ -48,7 +48,7 @@ impl Spec {
     }
 
     /// The annotations a worker is told about. They are not looked at here, but bounded.
-    fn own_annotations(&self) -> Vec<(String, String)> {
+    pub(crate) fn own_annotations(&self) -> Vec<(String, String)> {
         let mut own: Vec<_> = self
             .annotations()
             .into_iter()

@@ -96,9 +96,11 @@ impl Pod {
             }
         };
         let id = request.id.clone();
+        let options = plan.options.clone();
         let order = (!sandbox).then(|| (ToWorker::Plan(Box::new(plan)), None));
         let task = Task {
             id: id.clone(),
+            options,
             init: Process {
                 pid,
                 phase: Phase::SettingUp(Box::new(Setup::new(ticket, placement, order))),

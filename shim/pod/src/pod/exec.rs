@@ -46,9 +46,10 @@ impl Pod {
         }
         may_exec(task).map_err(|why| refused(Code::FailedPrecondition, why))?;
         let json = request.spec.as_ref().map_or(&[][..], |any| &any.value);
-        let plan = Spec::load(&task.bundle)
+        let mut plan = Spec::load(&task.bundle)
             .and_then(|spec| spec.exec_plan(&request.id, json))
             .map_err(|error| refused(Code::InvalidArgument, &error.to_string()))?;
+        plan.options.clone_from(&task.options);
         let process = Process {
             pid: 0,
             phase: Phase::Added(Box::new(plan)),
