@@ -10,6 +10,8 @@ slipway-compile: compiles WebAssembly for slipway-worker
 
 usage:
   slipway-compile --cache DIRECTORY [--identity NAMESPACE]   module on fd 3, answer on fd 4
+  slipway-compile --cache DIRECTORY --containerd SOCKET --namespace NAME --container ID --named COMMAND
+                                                             module in the container's image, answer on fd 4
   slipway-compile --output FILE.cwasm FILE.wasm
   slipway-compile --version | --help";
 
@@ -25,6 +27,13 @@ pub enum Args {
         /// Where the module lies, if its inode is to be remembered.
         namespace: Option<Namespace>,
     },
+    /// Compile a wasm layer of a container's image into the cache.
+    Image {
+        /// The cache's directory.
+        root: PathBuf,
+        /// Whose image.
+        wanted: Wanted,
+    },
     /// Compile one file to another.
     File {
         /// The module.
@@ -34,12 +43,27 @@ pub enum Args {
     },
 }
 
+/// A container's wasm layer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// containerd's socket.
+    pub containerd: String,
+    /// containerd's namespace.
+    pub namespace: String,
+    /// The container.
+    pub container: String,
+    /// Its command, without `#function`.
+    pub named: String,
+}
+
 /// A command line that is not understood.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
     /// Neither form.
-    #[error("expected --cache DIRECTORY or --output FILE.cwasm FILE.wasm")]
+    #[error(
+        "expected --cache DIRECTORY, with or without a container, or --output FILE.cwasm FILE.wasm"
+    )]
     Form,
     /// An option without what belongs to it.
     #[error("{0}: a value is missing")]
@@ -59,7 +83,8 @@ impl Args {
     /// [`UsageError`] names the argument.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, UsageError> {
         let mut arguments = arguments.into_iter();
-        let (mut cache, mut namespace, mut output, mut wasm) = (None, None, None, None);
+        let (mut cache, mut identity, mut output, mut wasm) = (None, None, None, None);
+        let (mut containerd, mut namespace, mut container, mut named) = (None, None, None, None);
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 let missing = || UsageError::Value(argument.clone());
@@ -73,7 +98,11 @@ impl Args {
                     return Ok(Self::Print(format!("slipway-compile {version} ({engine})")));
                 }
                 "--cache" => cache = Some(PathBuf::from(value()?)),
-                "--identity" => namespace = Some(value()?.parse()?),
+                "--identity" => identity = Some(value()?.parse()?),
+                "--containerd" => containerd = Some(value()?),
+                "--namespace" => namespace = Some(value()?),
+                "--container" => container = Some(value()?),
+                "--named" => named = Some(value()?),
                 "--output" => output = Some(PathBuf::from(value()?)),
                 other if other.starts_with('-') || wasm.is_some() => {
                     return Err(UsageError::Unknown(argument));
@@ -81,9 +110,20 @@ impl Args {
                 path => wasm = Some(PathBuf::from(path)),
             }
         }
-        match (cache, output, wasm, namespace) {
-            (Some(root), None, None, namespace) => Ok(Self::Cache { root, namespace }),
-            (None, Some(output), Some(wasm), None) => Ok(Self::File { wasm, output }),
+        let wanted = match (containerd, namespace, container, named) {
+            (None, None, None, None) => None,
+            (Some(containerd), Some(namespace), Some(container), Some(named)) => Some(Wanted {
+                containerd,
+                namespace,
+                container,
+                named,
+            }),
+            _ => return Err(UsageError::Form),
+        };
+        match (cache, output, wasm, identity, wanted) {
+            (Some(root), None, None, namespace, None) => Ok(Self::Cache { root, namespace }),
+            (Some(root), None, None, None, Some(wanted)) => Ok(Self::Image { root, wanted }),
+            (None, Some(output), Some(wasm), None, None) => Ok(Self::File { wasm, output }),
             _ => Err(UsageError::Form),
         }
     }
@@ -98,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms() {
+    fn each_form() {
         let root = PathBuf::from("/var/lib/slipway/cache");
         assert_eq!(
             parse("--cache /var/lib/slipway/cache"),
@@ -117,6 +157,15 @@ mod tests {
                 namespace: Some(namespace)
             })
         );
+        let root = PathBuf::from("/c");
+        let wanted = Wanted {
+            containerd: "/s".into(),
+            namespace: "k8s.io".into(),
+            container: "c1".into(),
+            named: "-".into(),
+        };
+        let line = "--cache /c --containerd /s --namespace k8s.io --container c1 --named -";
+        assert_eq!(parse(line), Ok(Args::Image { root, wanted }));
         assert_eq!(
             parse("--output a.cwasm a.wasm"),
             Ok(Args::File {
@@ -128,7 +177,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_by_name() {
-        for line in ["", "a.wasm", "--output a", "--cache /a b", "--identity"] {
+        let half = "--cache /a --container c";
+        for line in [
+            "",
+            "a.wasm",
+            "--output a",
+            "--cache /a b",
+            "--identity",
+            half,
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert_eq!(parse("--fast").unwrap_err(), "unknown argument: --fast");

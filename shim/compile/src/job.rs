@@ -6,7 +6,9 @@ use std::path::Path;
 
 use slipway_shim_cache::{Cache, Digest, Identity, Namespace};
 use slipway_shim_engine::compile::{CompileError, compile};
+use slipway_shim_image::Session;
 
+use crate::args::Wanted;
 use crate::diagnose::diagnose;
 use crate::outcome::Failure;
 use crate::{limits, supervise};
@@ -25,16 +27,41 @@ pub fn run(root: &Path, namespace: Option<Namespace>, wasm: &File) -> Result<Dig
     let module = read(wasm)?;
     diagnose(&module).map_err(Failure::NotRunnable)?;
     let digest = Digest::of(&module);
-
-    let lock = cache.lock()?;
-    if cache.get(&digest)?.is_none() {
-        let staging = lock.stage(digest)?;
-        supervise::compile(&module, staging.file())?;
-        staging.commit()?;
-    }
-    drop(lock);
+    store(&cache, &digest, &module)?;
     remember(&cache, identity, &digest)?;
     Ok(digest)
+}
+
+/// Makes sure that the code of a wasm layer is in the cache. What is compiled already is not read.
+///
+/// # Errors
+/// [`Failure`], for one sentence.
+pub fn run_image(root: &Path, wanted: &Wanted) -> Result<Digest, Failure> {
+    let cache = Cache::open(root)?.patient();
+    let mut session = Session::connect(&wanted.containerd, &wanted.namespace)?;
+    let layer = session.layer(&wanted.container, &wanted.named)?;
+    // The layer is the module, byte for byte, so its digest is the module's.
+    let layer = layer.ok_or(Failure::NoLayer)?;
+    if cache.get(&layer.digest)?.is_some() {
+        return Ok(layer.digest);
+    }
+    let module = session.read(&layer)?;
+    // The compiling process is a fork, which inherits no connection.
+    drop(session);
+    diagnose(&module)
+        .map_err(|reason| Failure::NotRunnable(format!("the image's wasm layer {reason}")))?;
+    store(&cache, &layer.digest, &module)?;
+    Ok(layer.digest)
+}
+
+fn store(cache: &Cache, digest: &Digest, module: &[u8]) -> Result<(), Failure> {
+    let lock = cache.lock()?;
+    if cache.get(digest)?.is_none() {
+        let staging = lock.stage(*digest)?;
+        supervise::compile(module, staging.file())?;
+        staging.commit()?;
+    }
+    Ok(())
 }
 
 fn remember(cache: &Cache, identity: Option<Identity>, digest: &Digest) -> Result<(), Failure> {

@@ -12,9 +12,19 @@
 //! |---|---|
 //! | 0 | the module's digest, 64 hexadecimal digits and a line feed: `Cache::get` opens the code |
 //! | 65 | one sentence: why this module cannot be run |
+//! | 66 | the container's image has no wasm layers |
 //! | other | one sentence: what failed here, whatever the module |
 //!
 //! `NAMESPACE` is the text form of `slipway_shim_cache::Namespace`; with it the file's inode is remembered.
+//!
+//! For a container whose root file system has no such file, the module is a layer of its image:
+//!
+//! ```text
+//! slipway-compile --cache /var/lib/slipway/cache --containerd SOCKET --namespace k8s.io --container ID --named COMMAND
+//! ```
+//!
+//! It is asked for by its digest first, so that code which is there already costs three calls to containerd and no
+//! reading.
 //!
 //! The module is somebody's: it is read and compiled by a child without privileges, within limits of
 //! memory, time and size, behind a system call filter; the parent only hashes, waits and renames. One
@@ -34,6 +44,6 @@ mod outcome;
 mod sandbox;
 mod supervise;
 
-pub use args::{Args, HELP, UsageError};
-pub use job::{compile_file, run};
-pub use outcome::{EXIT_INTERNAL, EXIT_NOT_RUNNABLE, EXIT_USAGE, Failure};
+pub use args::{Args, HELP, UsageError, Wanted};
+pub use job::{compile_file, run, run_image};
+pub use outcome::{EXIT_INTERNAL, EXIT_NO_LAYER, EXIT_NOT_RUNNABLE, EXIT_USAGE, Failure};

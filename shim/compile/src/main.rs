@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::fd::FromRawFd;
 use std::process::ExitCode;
 
-use slipway_shim_compile::{Args, EXIT_USAGE, compile_file, run};
+use slipway_shim_cache::Digest;
+use slipway_shim_compile::{Args, EXIT_USAGE, Failure, compile_file, run, run_image};
 
 fn main() -> ExitCode {
     let mut stderr = std::io::stderr();
@@ -27,16 +28,23 @@ fn main() -> ExitCode {
             }
         },
         Ok(Args::Cache { root, namespace }) => {
-            // SAFETY: the caller hands over descriptors 3 and 4, and nothing else here has touched them.
-            let (wasm, mut answer) = unsafe { (File::from_raw_fd(3), File::from_raw_fd(4)) };
-            let (text, code) = match run(&root, namespace, &wasm) {
-                Ok(digest) => (digest.to_string(), ExitCode::SUCCESS),
-                Err(failure) => (failure.to_string(), ExitCode::from(failure.exit_code())),
-            };
-            match writeln!(answer, "{text}") {
-                Ok(()) => code,
-                Err(_) => ExitCode::FAILURE,
-            }
+            // SAFETY: the caller hands over descriptor 3, and nothing else here has touched it.
+            let wasm = unsafe { File::from_raw_fd(3) };
+            answer(run(&root, namespace, &wasm))
         }
+        Ok(Args::Image { root, wanted }) => answer(run_image(&root, &wanted)),
+    }
+}
+
+fn answer(result: Result<Digest, Failure>) -> ExitCode {
+    // SAFETY: the caller hands over descriptor 4, and nothing else here has touched it.
+    let mut pipe = unsafe { File::from_raw_fd(4) };
+    let (text, code) = match result {
+        Ok(digest) => (digest.to_string(), ExitCode::SUCCESS),
+        Err(failure) => (failure.to_string(), ExitCode::from(failure.exit_code())),
+    };
+    match writeln!(pipe, "{text}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
     }
 }

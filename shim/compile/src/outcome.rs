@@ -1,11 +1,14 @@
 //! How a compilation ends when it does not end well.
 
 use slipway_shim_cache::CacheError;
+use slipway_shim_image::ImageError;
 
 /// Exit status for a command line that is not understood.
 pub const EXIT_USAGE: u8 = 2;
 /// Exit status for a module that cannot be run (`EX_DATAERR`, sysexits.h).
 pub const EXIT_NOT_RUNNABLE: u8 = 65;
+/// Exit status for an image without wasm layers (`EX_NOINPUT`).
+pub const EXIT_NO_LAYER: u8 = 66;
 /// Exit status for a failure of our own (`EX_SOFTWARE`).
 pub const EXIT_INTERNAL: u8 = 70;
 
@@ -16,6 +19,12 @@ pub enum Failure {
     /// The module's fault.
     #[error("{0}")]
     NotRunnable(String),
+    /// The image has no wasm layers.
+    #[error("the image has no wasm layers")]
+    NoLayer,
+    /// The image's wasm layer cannot be had.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -30,7 +39,12 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotRunnable(_) => EXIT_NOT_RUNNABLE,
-            Self::Cache(_) | Self::Internal(_) => EXIT_INTERNAL,
+            Self::NoLayer => EXIT_NO_LAYER,
+            // What the image's author or the pod's can mend.
+            Self::Image(ImageError::Ambiguous { .. } | ImageError::TooLong { .. }) => {
+                EXIT_NOT_RUNNABLE
+            }
+            Self::Image(_) | Self::Cache(_) | Self::Internal(_) => EXIT_INTERNAL,
         }
     }
 
