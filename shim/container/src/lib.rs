@@ -44,7 +44,7 @@ mod seal;
 pub use enter::enter;
 pub use error::SetupError;
 pub use join::join;
-pub use module::{ModuleError, OpenedModule, open_module, preopens};
+pub use module::{ModuleError, OpenedModule, command, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
 pub use sandbox::enter_sandbox;
 pub use seal::{Profile, seal};

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, StatxFlags, fstat, statx};
 use slipway_shim_wire::{EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, Plan};
 
+/// What a directory is called.
+const DIRECTORY: &str = "a directory";
+
 /// An open wasm file.
 #[derive(Debug)]
 pub struct OpenedModule {
@@ -69,6 +72,17 @@ fn hint(cwd: Option<&Path>) -> String {
 }
 
 impl ModuleError {
+    /// Whether the module may still be a layer of the image: there is no such file in the root file system, or
+    /// nothing that could be one is named.
+    #[must_use]
+    pub fn may_be_a_layer(&self) -> bool {
+        match self {
+            Self::NoneNamed(_) | Self::NotFound { .. } => true,
+            Self::NotAFile { kind, .. } => *kind == DIRECTORY,
+            Self::NotReadable { .. } => false,
+        }
+    }
+
     /// The status to exit with, as a shell would.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
@@ -127,6 +141,12 @@ pub fn open_module(plan: &Plan) -> Result<OpenedModule, ModuleError> {
     })
 }
 
+/// The command: the path before `#`, which may be empty, and the function after it.
+#[must_use]
+pub fn command(plan: &Plan) -> (&str, Option<String>) {
+    split(plan.process.args.first().map_or("", String::as_str))
+}
+
 fn absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -169,7 +189,7 @@ fn check(file: File, given: &Path) -> Result<File, ModuleError> {
     })?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => return Ok(file),
-        FileType::Directory => "a directory",
+        FileType::Directory => DIRECTORY,
         FileType::Fifo => "a FIFO",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         _ => "something else",
@@ -247,6 +267,7 @@ mod tests {
         let cwd = folder.path();
         let fails = |arg: &str| {
             let error = open_module(&plan(arg, cwd, &[])).unwrap_err();
+            assert_eq!(error.may_be_a_layer(), arg != "/dev/null", "{arg}");
             (error.exit_code(), error.to_string())
         };
         let (code, text) = fails("/no.wasm");

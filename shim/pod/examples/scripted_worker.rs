@@ -37,6 +37,18 @@ fn main() -> ExitCode {
                 status = exit_code;
             }
         }
+        ["layer", named] => {
+            let need = ToPod::NeedImage {
+                named: (*named).to_owned(),
+                otherwise: format!("{named}: no such file in the container"),
+                exit_code: 127,
+            };
+            let _ = channel.send(&need, None);
+            if let Ok((ToWorker::NoCode { exit_code, message }, _)) = channel.recv() {
+                let _ = writeln!(std::io::stderr(), "{message}");
+                status = exit_code;
+            }
+        }
         _ => {}
     }
     let _ = channel.send(&ToPod::Ready, None);

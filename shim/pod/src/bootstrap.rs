@@ -17,6 +17,8 @@ pub const MAX_INPUT: usize = 4 << 20;
 /// What is known about the containerd that called `start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bootstrap {
+    /// containerd's own API; empty if containerd did not say.
+    pub address: String,
     /// Where events go; `None` if containerd did not say.
     pub events_address: Option<String>,
     /// Where the socket belongs.
@@ -45,6 +47,10 @@ pub fn read(input: &[u8], flags: &Flags, ttrpc_address: Option<&str>) -> Bootstr
     let from_environment = ttrpc_address.filter(|address| !address.is_empty());
     match params {
         Some(params) => Bootstrap {
+            // The flag goes one day (`core/runtime/v2/command.go`, containerd 2.4).
+            address: Some(params.containerd_grpc_address)
+                .filter(|address| !address.is_empty())
+                .unwrap_or_else(|| flags.address.clone()),
             events_address: Some(params.containerd_ttrpc_address)
                 .filter(|address| !address.is_empty())
                 .or_else(|| from_environment.map(str::to_owned)),
@@ -56,6 +62,7 @@ pub fn read(input: &[u8], flags: &Flags, ttrpc_address: Option<&str>) -> Bootstr
             debug: flags.debug || params.log_level < 0,
         },
         None => Bootstrap {
+            address: flags.address.clone(),
             events_address: from_environment.map(str::to_owned),
             socket_dir: DEFAULT_SOCKET_DIR.to_owned(),
             reply: Reply::Plain,
@@ -113,6 +120,7 @@ mod tests {
         let bootstrap = read(&options.encode_to_vec(), &flags(), None);
         assert_eq!(bootstrap.reply, Reply::Plain);
         assert_eq!(bootstrap.events_address, None);
+        assert_eq!(bootstrap.address, "/run/containerd/containerd.sock");
     }
 
     #[test]
@@ -120,6 +128,7 @@ mod tests {
         let params = BootstrapParams {
             instance_id: "0123abc".into(),
             containerd_ttrpc_address: "/run/c.ttrpc".into(),
+            containerd_grpc_address: "/run/c".into(),
             log_level: -4,
             socket_dir: Some("/run/other/s".into()),
             ..BootstrapParams::default()
@@ -128,6 +137,7 @@ mod tests {
         assert_eq!(
             bootstrap,
             Bootstrap {
+                address: "/run/c".into(),
                 events_address: Some("/run/c.ttrpc".into()),
                 socket_dir: "/run/other/s".into(),
                 reply: Reply::Version3,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use slipway_shim_cache::{Digest, Namespace};
 
+use crate::containerd::Containerd;
 use crate::programs::Programs;
 use crate::signals;
 use crate::spawn::Pid;
@@ -24,6 +25,39 @@ const MAX_ANSWER: usize = 8 << 10;
 /// The compiler's exit status for a module that cannot be run.
 const NOT_RUNNABLE: u32 = 65;
 
+/// The compiler's exit status for an image without wasm layers.
+const NO_LAYER: u32 = 66;
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub enum Module<'a> {
+    /// An open file.
+    File {
+        /// The file.
+        wasm: &'a File,
+        /// What names the file system it lies on, if its inode is to be remembered.
+        namespace: Option<Namespace>,
+    },
+    /// A layer of the container's image.
+    Layer {
+        /// Whom to ask for it.
+        containerd: &'a Containerd,
+        /// The container's command.
+        named: &'a str,
+        /// What to tell if the image has none.
+        otherwise: Otherwise,
+    },
+}
+
+/// Why a module that is no layer either cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Otherwise {
+    /// One sentence.
+    pub message: String,
+    /// The exit status to end with.
+    pub exit_code: i32,
+}
+
 /// One run of the compiler.
 #[derive(Debug)]
 pub struct Compilation {
@@ -31,6 +65,8 @@ pub struct Compilation {
     pub process: ProcessId,
     /// The module's path, for messages.
     pub path: String,
+    /// For a module that was not found as a file.
+    otherwise: Option<Otherwise>,
     /// The process.
     pub pid: Pid,
     answer: File,
@@ -44,6 +80,8 @@ pub struct Compilation {
 pub enum Outcome {
     /// The code of this module is in the cache.
     Compiled(Digest),
+    /// The image has no wasm layer.
+    NoLayer(Otherwise),
     /// The module's fault, in one sentence.
     NotRunnable(String),
     /// Ours, in one sentence.
@@ -51,7 +89,7 @@ pub enum Outcome {
 }
 
 impl Compilation {
-    /// Starts the compiler for a container's module.
+    /// Starts the compiler for a process's module.
     ///
     /// # Errors
     /// When there is no pipe or process to be had.
@@ -60,23 +98,39 @@ impl Compilation {
         cache: &Path,
         process: ProcessId,
         path: String,
-        wasm: &File,
-        namespace: Option<Namespace>,
+        module: &Module<'_>,
     ) -> io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
-        let cache = crate::spawn::c_path(cache)?;
-        let namespace = namespace
-            .map(|namespace| CString::new(namespace.to_string()))
-            .transpose()?;
-        let mut arguments = vec![c"--cache", cache.as_c_str()];
-        if let Some(namespace) = &namespace {
-            arguments.extend([c"--identity", namespace.as_c_str()]);
-        }
-        let pid = programs.spawn_compiler(&arguments, wasm.as_raw_fd(), writer.as_raw_fd())?;
+        let mut arguments = vec![c"--cache".to_owned(), crate::spawn::c_path(cache)?];
+        let mut option = |name: &str, value: &str| {
+            arguments.extend([CString::new(name)?, CString::new(value)?]);
+            io::Result::Ok(())
+        };
+        let (wasm, otherwise) = match module {
+            Module::File { wasm, namespace } => {
+                if let Some(namespace) = namespace {
+                    option("--identity", &namespace.to_string())?;
+                }
+                (Some(wasm.as_raw_fd()), None)
+            }
+            Module::Layer {
+                containerd,
+                named,
+                otherwise,
+            } => {
+                option("--containerd", &containerd.address)?;
+                option("--namespace", &containerd.namespace)?;
+                option("--container", &process.task)?;
+                option("--named", named)?;
+                (None, Some(otherwise.clone()))
+            }
+        };
+        let pid = programs.spawn_compiler(&arguments, wasm, writer.as_raw_fd())?;
         Ok(Self {
             process,
             path,
+            otherwise,
             pid,
             answer: File::from(reader),
             received: Vec::new(),
@@ -138,7 +192,20 @@ impl Compilation {
     #[must_use]
     pub fn outcome(mut self, status: u32) -> Outcome {
         self.on_ready();
-        outcome(status, &self.received, &self.path)
+        let outcome = outcome(status, &self.received, &self.path);
+        match self.otherwise {
+            Some(otherwise) => of_layer(outcome, status, otherwise),
+            None => outcome,
+        }
+    }
+}
+
+/// The same for a layer, of which the user may know nothing: the file that is missing is told first.
+fn of_layer(outcome: Outcome, status: u32, otherwise: Otherwise) -> Outcome {
+    match outcome {
+        _ if status == NO_LAYER => Outcome::NoLayer(otherwise),
+        Outcome::Failed(reason) => Outcome::Failed(format!("{}; {reason}", otherwise.message)),
+        other => other,
     }
 }
 
@@ -182,6 +249,17 @@ mod tests {
             Outcome::Failed("/a.wasm: no space left".into())
         );
         assert!(matches!(outcome(0, b"junk", "/a.wasm"), Outcome::Failed(_)));
+        let otherwise = Otherwise {
+            message: "/a.wasm: no such file".into(),
+            exit_code: 127,
+        };
+        let layer = |outcome, status| of_layer(outcome, status, otherwise.clone());
+        let none = layer(outcome(66, b"none", "/a.wasm"), 66);
+        assert_eq!(none, Outcome::NoLayer(otherwise.clone()));
+        assert_eq!(
+            layer(outcome(70, b"containerd: gone", "/a.wasm"), 70),
+            Outcome::Failed("/a.wasm: no such file; /a.wasm: containerd: gone".into())
+        );
         assert!(
             matches!(outcome(137, b"", "/a.wasm"), Outcome::Failed(m) if m.contains("10 minutes"))
         );

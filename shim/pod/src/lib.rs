@@ -13,6 +13,7 @@ pub mod args;
 pub mod bootstrap;
 pub mod cleanup;
 pub mod compile;
+pub mod containerd;
 pub mod events;
 pub mod log;
 pub mod pause;

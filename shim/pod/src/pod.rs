@@ -29,6 +29,7 @@ use slipway_shim_cache::Cache;
 use slipway_shim_cgroup::{Hierarchies, Placement, UnitJob};
 
 use crate::compile::Compilation;
+use crate::containerd::Containerd;
 use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
@@ -53,6 +54,7 @@ pub struct Pod {
     server: Server,
     publisher: Publisher,
     programs: Programs,
+    containerd: Containerd,
     hierarchies: Option<Hierarchies>,
     cache: Option<Cache>,
     tasks: Tasks,
@@ -86,6 +88,7 @@ impl Pod {
         listener: OwnedFd,
         publisher: Publisher,
         programs: Programs,
+        containerd: Containerd,
     ) -> Self {
         Self {
             log,
@@ -93,6 +96,7 @@ impl Pod {
             server: Server::new(listener),
             publisher,
             programs,
+            containerd,
             hierarchies: None,
             cache: None,
             tasks: Tasks::default(),

@@ -1,6 +1,6 @@
 //! The programs beside this one: `slipway-worker` and `slipway-compile`, installed in one directory.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -66,15 +66,15 @@ impl Programs {
         Ok((pid, Channel::new(ours)))
     }
 
-    /// Starts the compiler with the module as descriptor 3 and its answer's pipe as 4, apart from any pod: its
+    /// Starts the compiler with the module, if it is a file, as descriptor 3 and its answer's pipe as 4, apart from any pod: its
     /// cgroup and PID namespace are this process's.
     ///
     /// # Errors
     /// When there is no process to be had.
     pub fn spawn_compiler(
         &self,
-        arguments: &[&CStr],
-        wasm: RawFd,
+        arguments: &[CString],
+        wasm: Option<RawFd>,
         answer: RawFd,
     ) -> io::Result<Pid> {
         let null = std::fs::OpenOptions::new()
@@ -87,7 +87,8 @@ impl Programs {
             cgroup: None,
         };
         let mut all = vec![c"slipway-compile"];
-        all.extend(arguments);
+        all.extend(arguments.iter().map(CString::as_c_str));
+        let wasm = wasm.unwrap_or(null);
         spawn::fork(birth, || {
             let error = spawn::exec(&self.compiler, &all, &[null, null, null, wasm, answer]);
             let message = format!("{}: {error}", self.compiler.to_string_lossy());

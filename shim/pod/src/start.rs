@@ -11,6 +11,7 @@ use slipway_shim_spec::{PidNamespace, Spec};
 
 use crate::args::{Flags, is_identifier};
 use crate::bootstrap::{self, Bootstrap, MAX_INPUT};
+use crate::containerd::Containerd;
 use crate::events::Publisher;
 use crate::log::Log;
 use crate::pod::Pod;
@@ -146,7 +147,11 @@ fn serve(
                 flags.namespace.clone(),
                 log.clone(),
             );
-            Pod::new(log, signals, listener, publisher, programs).run();
+            let containerd = Containerd {
+                address: bootstrap.address,
+                namespace: flags.namespace.clone(),
+            };
+            Pod::new(log, signals, listener, publisher, programs, containerd).run();
         }
         Err(error) => log.error("", error),
     }

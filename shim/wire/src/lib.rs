@@ -3,7 +3,7 @@
 //! ```text
 //! pod process                      worker (one a container)
 //!     | -- Plan ----------------------> |  enter namespaces, mount, pivot, drop ids and capabilities
-//!     | <-------- NeedCode + wasm fd -- |  the file that process.args[0] names
+//!     | <-------- NeedCode + wasm fd -- |  the file that process.args[0] names; without one, NeedImage
 //!     | -- Code + .cwasm fd ----------> |  or NoCode: nothing to run, the sentence that says why
 //!     | <-------------------- Ready --- |  linked and sealed: Task.Create answers
 //!     | -- Go ------------------------> |  Task.Start; the worker's exit status is the guest's

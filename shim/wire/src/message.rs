@@ -39,6 +39,16 @@ pub enum ToPod {
         /// inode identity is enough to skip hashing it, since nobody but containerd writes there.
         on_rootfs: bool,
     },
+    /// The root file system has no such file, but the image may have it in a layer of its own. Answered as
+    /// `NeedCode` is.
+    NeedImage {
+        /// The command as the user gave it, without `#function`; may be empty.
+        named: String,
+        /// What to answer as `NoCode` if the image has no wasm layer.
+        otherwise: String,
+        /// The exit status that goes with it.
+        exit_code: i32,
+    },
     /// Linked, or knows that it cannot be; waits for `Go`.
     Ready,
     /// The container could not be set up.

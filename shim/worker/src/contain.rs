@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use slipway_shim_container::{
-    ModuleError, OpenedModule, Profile, SetupError, drop_privileges, enter, join, open_module,
-    preopens, seal,
+    ModuleError, OpenedModule, Profile, SetupError, command, drop_privileges, enter, join,
+    open_module, preopens, seal,
 };
 use slipway_shim_options::Options;
 use slipway_shim_wire::{
@@ -100,32 +100,70 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
         return Ok(Ok(Work::Shell(plan.process)));
     }
     let options = invocation::options(&plan);
-    let prepared = match (options, open_module(&plan)) {
-        (Err(error), _) => Err(Ending {
+    let found = match options {
+        Ok(options) => find(channel, &plan, options)?,
+        Err(error) => Err(Ending {
             status: EXIT_NOT_RUNNABLE,
             message: Some(error.to_string()),
         }),
-        (Ok(options), Ok(module)) => match code(channel, &module)? {
-            Ok(code) => {
-                let invocation = invocation(&plan, module, options);
-                // SAFETY: the pod process sends files out of the node's cache only.
-                unsafe { Guest::prepare(&code, invocation) }
-            }
-            Err(ending) => Err(ending),
-        },
-        (Ok(_), Err(error)) => Err(unopened(&error)),
+    };
+    let prepared = match found {
+        Ok((code, invocation)) => {
+            // SAFETY: the pod process sends files out of the node's cache only.
+            unsafe { Guest::prepare(&code, invocation) }
+        }
+        Err(ending) => Err(ending),
     };
     seal(&plan, Profile::Guest)?;
     Ok(prepared.map(Work::Guest))
 }
 
-/// Asks the pod process for the module's code.
-fn code(channel: &mut Channel, module: &OpenedModule) -> Result<Result<File, Ending>, GaveUp> {
-    let need = ToPod::NeedCode {
-        path: module.path.clone(),
-        on_rootfs: module.on_rootfs,
+/// Finds the code of the module that the plan names: of a file in the container, else of a layer of the image.
+fn find(
+    channel: &mut Channel,
+    plan: &Plan,
+    options: Options,
+) -> Result<Result<(File, Invocation), Ending>, GaveUp> {
+    let (need, path, function, file) = match open_module(plan) {
+        Ok(module) => {
+            let OpenedModule {
+                file,
+                path,
+                on_rootfs,
+                function,
+            } = module;
+            let name = path.to_string_lossy().into_owned();
+            let need = ToPod::NeedCode { path, on_rootfs };
+            (need, name, function, Some(file))
+        }
+        Err(error) if error.may_be_a_layer() => {
+            let (named, function) = command(plan);
+            let need = ToPod::NeedImage {
+                named: named.to_owned(),
+                otherwise: error.to_string(),
+                exit_code: error.exit_code(),
+            };
+            (need, named.to_owned(), function, None)
+        }
+        Err(error) => return Ok(Err(unopened(&error))),
     };
-    channel.send(&need, Some(module.file.as_fd()))?;
+    let code = ask(channel, &need, file.as_ref())?;
+    Ok(code.map(|code| {
+        let directories = preopens(plan);
+        (
+            code,
+            Invocation::of(plan, &path, function, directories, options),
+        )
+    }))
+}
+
+/// Asks the pod process for code.
+fn ask(
+    channel: &mut Channel,
+    need: &ToPod,
+    file: Option<&File>,
+) -> Result<Result<File, Ending>, GaveUp> {
+    channel.send(need, file.map(AsFd::as_fd))?;
     match channel.recv()? {
         (ToWorker::Code, Some(code)) => Ok(Ok(File::from(code))),
         (ToWorker::Code, None) => Err(GaveUp::Unexpected("Code without a descriptor")),
@@ -144,11 +182,6 @@ fn go(mut channel: Channel) -> Result<(), GaveUp> {
         (ToWorker::Go, _) => Ok(()),
         (other, _) => Err(unexpected(&other)),
     }
-}
-
-fn invocation(plan: &Plan, module: OpenedModule, options: Options) -> Invocation {
-    let path = module.path.to_string_lossy().into_owned();
-    Invocation::of(plan, &path, module.function, preopens(plan), options)
 }
 
 fn unopened(error: &ModuleError) -> Ending {

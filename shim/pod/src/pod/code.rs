@@ -8,7 +8,7 @@ use slipway_shim_cache::{Cache, CacheError, DEFAULT_ROOT, Namespace};
 use slipway_shim_wire::{EXIT_NOT_RUNNABLE, ToWorker};
 
 use super::Pod;
-use crate::compile::{Compilation, Outcome};
+use crate::compile::{Compilation, Module, Otherwise, Outcome};
 use crate::task::{Phase, ProcessId};
 
 impl Pod {
@@ -27,20 +27,26 @@ impl Pod {
             // The compiler meets the same and says so in a sentence of its own, or mends it.
             Err(error) => self.log.warn(&id.task, error),
         }
-        let started = Compilation::start(
-            &self.programs,
-            Path::new(DEFAULT_ROOT),
-            id.clone(),
-            path.display().to_string(),
-            wasm,
-            namespace,
-        );
-        match started {
+        let path = path.display().to_string();
+        self.compile(id, path, &Module::File { wasm, namespace });
+    }
+
+    /// Has a layer of the container's image looked for, and compiled if it is not yet.
+    pub(super) fn provide_layer(&mut self, id: &ProcessId, named: String, otherwise: Otherwise) {
+        let containerd = self.containerd.clone();
+        let module = Module::Layer {
+            containerd: &containerd,
+            named: &named,
+            otherwise,
+        };
+        self.compile(id, named.clone(), &module);
+    }
+
+    fn compile(&mut self, id: &ProcessId, path: String, module: &Module<'_>) {
+        let root = Path::new(DEFAULT_ROOT);
+        match Compilation::start(&self.programs, root, id.clone(), path.clone(), module) {
             Ok(compilation) => self.compilations.push(compilation),
-            Err(error) => {
-                let message = format!("{}: slipway-compile: {error}", path.display());
-                self.send_no_code(id, message);
-            }
+            Err(error) => self.send_no_code(id, format!("{path}: slipway-compile: {error}")),
         }
     }
 
@@ -61,6 +67,9 @@ impl Pod {
                     ),
                     Err(error) => self.send_no_code(&id, format!("{path}: {error}")),
                 }
+            }
+            Outcome::NoLayer(Otherwise { message, exit_code }) => {
+                self.tell(&id, &ToWorker::NoCode { exit_code, message }, None);
             }
             Outcome::NotRunnable(message) => self.send_no_code(&id, message),
             Outcome::Failed(message) => {

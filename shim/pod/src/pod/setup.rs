@@ -11,6 +11,7 @@ use slipway_shim_wire::{ChannelError, ToPod};
 
 use super::{Pod, create};
 use crate::api::events::{TaskCreate, TaskIo};
+use crate::compile::Otherwise;
 use crate::events::Topic;
 use crate::pause;
 use crate::signals;
@@ -120,6 +121,21 @@ impl Pod {
                 let message = format!("{id}: {}: no descriptor came with it", path.display());
                 self.fail_setup(id, Status::new(Code::Internal, message));
             }
+            (
+                ToPod::NeedImage {
+                    named,
+                    otherwise,
+                    exit_code,
+                },
+                _,
+            ) => self.provide_layer(
+                id,
+                named,
+                Otherwise {
+                    message: otherwise,
+                    exit_code,
+                },
+            ),
             (ToPod::SetupFailed { message }, _) => {
                 let message = format!("{id}: {message}");
                 self.fail_setup(id, Status::new(Code::Unknown, message));

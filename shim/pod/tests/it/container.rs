@@ -105,6 +105,33 @@ fn a_module_that_cannot_be_compiled_is_the_guests_failure_not_creates() {
 }
 
 #[test]
+fn a_module_that_is_no_file_is_looked_for_in_the_image() {
+    let node = Node::new();
+    let run = |id: &str, named: &str| {
+        let bundle = node.bundle(id, id, "container", &["layer", named]);
+        let (stderr, reader) = node.fifo(&format!("err-{id}"));
+        let mut shim = node.start(&bundle);
+        let request = CreateTaskRequest {
+            stderr,
+            ..CreateTaskRequest::default()
+        };
+        shim.create_with(&bundle, request).unwrap();
+        shim.empty("Start", id).unwrap();
+        let status = shim.wait(id);
+        shim.delete(id).unwrap();
+        shim.leave(id);
+        (status, read_to_end(reader))
+    };
+    let address = node.path().display();
+    let expected = format!(
+        "/: asked --cache /var/lib/slipway/cache --containerd {address} --namespace test --container l1 --named /\n"
+    );
+    assert_eq!(run("l1", "/"), (126, expected));
+    let missing = "/none.wasm: no such file in the container\n".to_owned();
+    assert_eq!(run("l2", "/none.wasm"), (127, missing));
+}
+
+#[test]
 fn a_running_container_is_frozen_counted_and_killed() {
     let node = Node::new();
     let bundle = node.bundle("c5", "p5", "container", &["sleep"]);

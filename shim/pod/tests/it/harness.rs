@@ -20,6 +20,16 @@ use slipway_shim_pod::ttrpc::client::Client;
 use slipway_shim_pod::ttrpc::message::Status;
 use slipway_shim_pod::ttrpc::server::{self, Server};
 
+/// A compiler that compiles nothing: a container's layer it repeats its arguments for, or knows none.
+const COMPILER: &[u8] = b"#!/bin/sh
+case \"$*\" in
+*' --named /none.wasm') exit 66 ;;
+*--container*) echo \"asked $*\" >&4 ;;
+*) echo 'not wasm: it looks like text' >&4 ;;
+esac
+exit 65
+";
+
 /// Nothing here takes this long, so a test that waits for it has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -174,8 +184,7 @@ fn install() -> &'static Path {
             panic!("{}: {error}; {hint}", worker.display())
         });
         put("slipway-worker", &worker);
-        let script = b"#!/bin/sh\necho 'not wasm: it looks like text' >&4\nexit 65\n";
-        put("slipway-compile", script);
+        put("slipway-compile", COMPILER);
         put("containerd-shim-slipway-v1", &std::fs::read(shim).unwrap())
     })
 }
