@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::seal::{Checked, Seal};
 use crate::{Digest, Identity, Key, Namespace, identity, trust};
@@ -22,12 +22,23 @@ pub const INLINE_LIMIT: u64 = 32 << 20;
 
 /// The cache could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cache {}: {action}: {source}", path.display())]
+#[error("cache {}: {action}: {source}{}", path.display(), hint(source))]
 pub struct CacheError {
     pub(crate) path: PathBuf,
     pub(crate) action: &'static str,
     #[source]
     pub(crate) source: io::Error,
+}
+
+/// What to do about it.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space on the node's disk"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; the cache needs a file system it can write to",
+        _ => "",
+    }
 }
 
 /// The cache of one node, for this engine and machine.
@@ -37,8 +48,10 @@ pub struct Cache {
     key: Key,
     boot: String,
     limit: u64,
+    /// The most code to keep, if the node says so.
+    pub(crate) space: Option<u64>,
     pub(crate) root: OwnedFd,
-    identities: OwnedFd,
+    pub(crate) identities: OwnedFd,
     pub(crate) entries: OwnedFd,
 }
 
@@ -66,6 +79,7 @@ impl Cache {
             key,
             boot: boot_id(),
             limit: INLINE_LIMIT,
+            space: None,
             root: directory,
             identities,
             entries,
@@ -76,6 +90,13 @@ impl Cache {
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.limit = u64::MAX;
+        self
+    }
+
+    /// The same cache, which keeps at most `bytes` of code instead of [`crate::SPACE_LIMIT`] or a tenth of the disk.
+    #[must_use]
+    pub fn bounded(mut self, bytes: u64) -> Self {
+        self.space = Some(bytes);
         self
     }
 
@@ -129,12 +150,14 @@ impl Cache {
     pub fn get(&self, module: &Digest) -> Result<Option<File>, CacheError> {
         let (code_name, seal_name) = names(module);
         let reading = || self.error("reading code");
-        let Some((seal, _)) = trust::file(&self.entries, &seal_name).map_err(reading())? else {
+        let Some((seal, used)) = trust::file(&self.entries, &seal_name).map_err(reading())? else {
             return Ok(None);
         };
         let Some((code, stat)) = trust::file(&self.entries, &code_name).map_err(reading())? else {
             return Ok(None);
         };
+        // Best effort: what is not touched goes a little sooner.
+        let _ = touch(&seal, &used, SystemTime::now());
         let Some(seal) = Seal::read(seal).map_err(reading())? else {
             self.discard(module)?;
             return Ok(None);
@@ -239,6 +262,28 @@ impl Cache {
 /// The names of a module's code and of its seal.
 pub(crate) fn names(module: &Digest) -> (String, String) {
     (format!("{module}.cwasm"), format!("{module}.seal"))
+}
+
+/// Notes in the time stamp of a seal that its code is used, for `collect`; once an hour is enough.
+fn touch(seal: &File, stat: &rustix::fs::Stat, now: SystemTime) -> io::Result<()> {
+    const RESOLUTION: Duration = Duration::from_secs(3600);
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let touched = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
+    if now.saturating_sub(touched) < RESOLUTION {
+        return Ok(());
+    }
+    let omit = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    };
+    let times = Timestamps {
+        last_access: omit,
+        last_modification: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        },
+    };
+    Ok(rustix::fs::futimens(seal, &times)?)
 }
 
 /// Replaces a small file at once. Not synced: a torn one is not believed, and made again.

@@ -18,6 +18,7 @@
 //! [`key::REVISION`], and `shim/engine` tests that they are kept up.
 
 mod cache;
+mod collect;
 mod digest;
 mod identity;
 pub mod key;
@@ -26,7 +27,8 @@ mod store;
 mod trust;
 
 pub use cache::{Cache, CacheError, DEFAULT_ROOT, INLINE_LIMIT};
+pub use collect::SPACE_LIMIT;
 pub use digest::{Digest, ParseDigestError};
 pub use identity::{Identity, Namespace, ParseNamespaceError};
 pub use key::Key;
-pub use store::{Lock, SPACE_LIMIT, Staging};
+pub use store::{Lock, Staging};

@@ -2,16 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{Dir, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::cache::names;
+use crate::collect::{self, sweep};
 use crate::{Cache, CacheError, Digest, trust};
-
-/// How much code is kept on a node, of all engines together. What was used least recently goes first;
-/// workers that have mapped it keep it.
-pub const SPACE_LIMIT: u64 = 4 << 30;
 
 /// The right to compile on this node, until it is dropped.
 #[derive(Debug)]
@@ -48,6 +45,17 @@ impl Cache {
 }
 
 impl Lock<'_> {
+    /// Removes half of the code, what was used least recently first, because the disk is full. Tells whether that
+    /// made any room.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn make_room(&self) -> Result<bool, CacheError> {
+        let kept =
+            collect::used(&self.cache.root).map_err(self.cache.error("measuring the cache"))?;
+        Ok(self.cache.collect(kept / 2, None)? > 0)
+    }
+
     /// Makes the file that the code of this module is to be written to.
     ///
     /// # Errors
@@ -111,8 +119,12 @@ impl Staging<'_> {
         rustix::fs::fsync(&self.cache.entries)
             .map_err(io::Error::from)
             .and_then(|()| self.cache.seal(&self.module, &self.file, digest))
-            .and_then(|()| evict(&self.cache.root, SPACE_LIMIT, &code))
-            .map_err(self.cache.error("sealing code"))
+            .map_err(self.cache.error("sealing code"))?;
+        let limit = self
+            .cache
+            .space()
+            .map_err(self.cache.error("measuring the disk"))?;
+        self.cache.collect(limit, Some(&self.module)).map(drop)
     }
 
     fn fail<E: Into<io::Error>>(&mut self, action: &'static str, error: E) -> CacheError {
@@ -127,71 +139,6 @@ impl Drop for Staging<'_> {
             let _ = trust::remove(&self.cache.entries, name);
         }
     }
-}
-
-/// Removes the temporary files of compilers that were killed. Those of seals go too: their writers, if
-/// they live, fail to rename and the next one writes again.
-fn sweep(entries: &OwnedFd) -> io::Result<()> {
-    for name in files(entries)? {
-        if name.ends_with(".new.tmp") {
-            trust::remove(entries, &name)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes the least recently used code until at most `limit` bytes are left; never `keep`.
-fn evict(root: &OwnedFd, limit: u64, keep: &str) -> io::Result<()> {
-    let mut found = Vec::new();
-    let mut total = 0;
-    for entry in Dir::read_from(root)? {
-        let entry = entry?;
-        let Ok(key) = entry.file_name().to_str() else {
-            continue;
-        };
-        if entry.file_type() != FileType::Directory || key.starts_with('.') || key == "identities" {
-            continue;
-        }
-        let directory = trust::subdirectory(root, key)?;
-        for name in files(&directory)? {
-            if !name.ends_with(".cwasm") {
-                continue;
-            }
-            let stat =
-                rustix::fs::statat(&directory, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-            let size = u64::try_from(stat.st_size).unwrap_or_default();
-            total += size;
-            let used = stat.st_atime.max(stat.st_mtime);
-            found.push((used, size, key.to_owned(), name));
-        }
-    }
-    found.sort();
-    for (_, size, key, name) in found {
-        if total <= limit {
-            break;
-        }
-        if name == keep {
-            continue;
-        }
-        let directory = trust::subdirectory(root, &key)?;
-        trust::remove(&directory, &name.replace(".cwasm", ".seal"))?;
-        trust::remove(&directory, &name)?;
-        total -= size;
-    }
-    Ok(())
-}
-
-fn files(directory: impl AsFd) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        if let Ok(name) = entry.file_name().to_str()
-            && entry.file_type() == FileType::RegularFile
-        {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -226,7 +173,7 @@ mod tests {
         let cache = Cache::open(root.path()).unwrap();
         let lock = cache.lock().unwrap();
         drop(lock.stage(Digest::of(b"wasm")).unwrap());
-        assert!(files(&cache.entries).unwrap().is_empty());
+        assert!(collect::files(&cache.entries).unwrap().is_empty());
         assert!(cache.get(&Digest::of(b"wasm")).unwrap().is_none());
     }
 
@@ -239,28 +186,5 @@ mod tests {
         drop(lock);
         let lock = cache.lock().unwrap();
         assert!(lock.stage(Digest::of(b"wasm")).is_ok());
-    }
-
-    #[test]
-    fn room_is_made_for_what_is_new() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = Cache::open(root.path()).unwrap();
-        let modules = [b"one", b"two", b"new"].map(|name| store(&cache, name, &[0; 100]));
-        for (age, module) in [(0, &modules[2]), (10, &modules[1]), (20, &modules[0])] {
-            let (code, _) = names(module);
-            let when = rustix::fs::Timespec {
-                tv_sec: 1_000_000 - age,
-                tv_nsec: 0,
-            };
-            let times = rustix::fs::Timestamps {
-                last_access: when,
-                last_modification: when,
-            };
-            rustix::fs::utimensat(&cache.entries, &code, &times, rustix::fs::AtFlags::empty())
-                .unwrap();
-        }
-        evict(&cache.root, 250, &names(&modules[2]).0).unwrap();
-        let left = modules.map(|module| cache.get(&module).unwrap().is_some());
-        assert_eq!(left, [false, true, true]);
     }
 }

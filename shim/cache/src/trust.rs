@@ -102,7 +102,11 @@ pub(crate) fn remove(parent: impl AsFd, name: &str) -> io::Result<()> {
 }
 
 fn trusted(stat: &Stat, kind: FileType) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == kind
+    // A second name may be anywhere, under an owner who can be made to write to it. No name at all is a file that was
+    // replaced while it was opened.
+    let names = kind == FileType::Directory || stat.st_nlink <= 1;
+    names
+        && FileType::from_raw_mode(stat.st_mode) == kind
         && ours(stat.st_uid)
         && stat.st_mode & SHARED_WRITE == 0
 }
@@ -141,9 +145,11 @@ mod tests {
         )
         .unwrap();
         rustix::fs::mkfifoat(&parent, "fifo", Mode::RWXU).unwrap();
+        fs::write(root.path().join("twice"), "code").unwrap();
+        fs::hard_link(root.path().join("twice"), root.path().join("other")).unwrap();
 
         assert!(file(&parent, "real").unwrap().is_some());
-        for name in ["link", "shared", "fifo", "absent"] {
+        for name in ["link", "shared", "fifo", "twice", "absent"] {
             assert!(file(&parent, name).unwrap().is_none(), "{name}");
             assert!(!root.path().join(name).exists(), "{name}");
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use slipway_shim_cache::{Cache, Digest, Identity, Namespace};
+use slipway_shim_cache::{Cache, Digest, Identity, Lock, Namespace};
 use slipway_shim_engine::compile::{CompileError, compile};
 use slipway_shim_image::Session;
 
@@ -56,12 +56,20 @@ pub fn run_image(root: &Path, wanted: &Wanted) -> Result<Digest, Failure> {
 
 fn store(cache: &Cache, digest: &Digest, module: &[u8]) -> Result<(), Failure> {
     let lock = cache.lock()?;
-    if cache.get(digest)?.is_none() {
-        let staging = lock.stage(*digest)?;
-        supervise::compile(module, staging.file())?;
-        staging.commit()?;
+    if cache.get(digest)?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    match stage(&lock, digest, module) {
+        // Other modules' code can be made again; this one is wanted now.
+        Err(Failure::Full) if lock.make_room()? => stage(&lock, digest, module),
+        other => other,
+    }
+}
+
+fn stage(lock: &Lock<'_>, digest: &Digest, module: &[u8]) -> Result<(), Failure> {
+    let staging = lock.stage(*digest)?;
+    supervise::compile(module, staging.file())?;
+    Ok(staging.commit()?)
 }
 
 fn remember(cache: &Cache, identity: Option<Identity>, digest: &Digest) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! How a compilation ends when it does not end well.
 
-use slipway_shim_cache::CacheError;
+use slipway_shim_cache::{CacheError, DEFAULT_ROOT};
 use slipway_shim_image::ImageError;
 
 /// Exit status for a command line that is not understood.
@@ -11,6 +11,9 @@ pub const EXIT_NOT_RUNNABLE: u8 = 65;
 pub const EXIT_NO_LAYER: u8 = 66;
 /// Exit status for a failure of our own (`EX_SOFTWARE`).
 pub const EXIT_INTERNAL: u8 = 70;
+
+/// Exit status of the compiling process when the disk is full (`EX_IOERR`).
+pub(crate) const EXIT_FULL: u8 = 74;
 
 /// Why there is no code; the text is one sentence that follows the module's path.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,12 @@ pub enum Failure {
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// There is no room for the code.
+    #[error(
+        "no space is left for its code on the disk of {DEFAULT_ROOT}; free some, or run fewer different modules on \
+         this node"
+    )]
+    Full,
     /// Something else here does not work.
     #[error("{0}")]
     Internal(String),
@@ -44,7 +53,7 @@ impl Failure {
             Self::Image(ImageError::Ambiguous { .. } | ImageError::TooLong { .. }) => {
                 EXIT_NOT_RUNNABLE
             }
-            Self::Image(_) | Self::Cache(_) | Self::Internal(_) => EXIT_INTERNAL,
+            Self::Image(_) | Self::Cache(_) | Self::Full | Self::Internal(_) => EXIT_INTERNAL,
         }
     }
 

@@ -10,7 +10,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use slipway_shim_engine::compile::CompileError;
 
-use crate::outcome::{EXIT_INTERNAL, EXIT_NOT_RUNNABLE, Failure};
+use crate::outcome::{EXIT_FULL, EXIT_INTERNAL, EXIT_NOT_RUNNABLE, Failure};
 use crate::{job, limits, sandbox};
 
 /// Compiles `module` into `output` in a process that may do nothing else.
@@ -60,6 +60,7 @@ fn child(module: &[u8], output: &File, pipe: OwnedFd) -> u8 {
     let (sentence, code) = match slipway_shim_engine::compile::compile(module) {
         Ok(code) => match output.write_all(&code) {
             Ok(()) => return 0,
+            Err(error) if is_full(&error) => return EXIT_FULL,
             Err(error) => (format!("writing code: {error}"), EXIT_INTERNAL),
         },
         Err(CompileError::Invalid(reason)) => (job::not_valid(&reason), EXIT_NOT_RUNNABLE),
@@ -67,6 +68,13 @@ fn child(module: &[u8], output: &File, pipe: OwnedFd) -> u8 {
     };
     let _ = pipe.write_all(sentence.as_bytes());
     code
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 enum Ended {
@@ -128,6 +136,7 @@ fn judge(ended: Ended, sentence: &str) -> Result<(), Failure> {
         (Some(code), _) if code == i32::from(EXIT_NOT_RUNNABLE) => {
             Err(Failure::NotRunnable(told()))
         }
+        (Some(code), _) if code == i32::from(EXIT_FULL) => Err(Failure::Full),
         // An allocation that is refused ends in abort(3); musl's, where it cannot signal itself (a thread,
         // behind the filter), in a fault.
         (_, Some(libc::SIGABRT | libc::SIGSEGV)) => Err(Failure::NotRunnable(format!(
