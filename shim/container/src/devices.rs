@@ -15,6 +15,7 @@ use crate::SetupError;
 use crate::error::While;
 use crate::mount_api::{attach, copy};
 use crate::root::Root;
+use crate::user::Users;
 
 /// "Default Filesystem Links", OCI runtime specification, `runtime-linux.md`; `ptmx` by "Default Devices".
 const LINKS: [(&str, &str); 6] = [
@@ -41,9 +42,18 @@ fn is_dev(target: &Path) -> bool {
 }
 
 /// Makes nodes and links. Expects a umask of 0.
-pub(crate) fn make(root: &Root, devices: &[DeviceNode]) -> Result<(), SetupError> {
+pub(crate) fn make(
+    root: &Root,
+    devices: &[DeviceNode],
+    users: Option<&Users>,
+) -> Result<(), SetupError> {
     for device in devices {
-        make_node(root, device).when(|| format!("make the device {}", device.path.display()))?;
+        // One who is nobody in the pod leaves the device to the node's root.
+        let owner = users.map_or(Some((device.uid, device.gid)), |users| {
+            users.owner(device.uid, device.gid)
+        });
+        make_node(root, device, owner.unwrap_or((0, 0)))
+            .when(|| format!("make the device {}", device.path.display()))?;
     }
     for (path, target) in LINKS {
         link(root, Path::new(path), target).when(|| format!("make the link {path}"))?;
@@ -51,7 +61,7 @@ pub(crate) fn make(root: &Root, devices: &[DeviceNode]) -> Result<(), SetupError
     Ok(())
 }
 
-fn make_node(root: &Root, device: &DeviceNode) -> Result<(), Errno> {
+fn make_node(root: &Root, device: &DeviceNode, owner: (u32, u32)) -> Result<(), Errno> {
     let (folder, name) = root.parent(&device.path)?;
     let number = makedev(device.major, device.minor);
     let kind = FileType::from_raw_mode(device.kind);
@@ -66,12 +76,12 @@ fn make_node(root: &Root, device: &DeviceNode) -> Result<(), Errno> {
         Err(Errno::PERM) => return bind_node(folder.as_fd(), name, device),
         Err(error) => return Err(error),
     }
-    if device.uid != 0 || device.gid != 0 {
+    if owner != (0, 0) {
         chownat(
             &folder,
             name,
-            Some(Uid::from_raw(device.uid)),
-            Some(Gid::from_raw(device.gid)),
+            Some(Uid::from_raw(owner.0)),
+            Some(Gid::from_raw(owner.1)),
             AtFlags::SYMLINK_NOFOLLOW,
         )?;
     }

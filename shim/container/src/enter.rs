@@ -11,7 +11,9 @@ use crate::SetupError;
 use crate::error::While;
 use crate::mount_api::{self, Attributes};
 use crate::namespaces::open_proc;
+use crate::privileges::set_limits;
 use crate::root::{Missing, Root};
+use crate::user::Users;
 use crate::{apparmor, devices, mask, mounts, namespaces, pivot, rootfs};
 
 /// Enters the container: namespaces, mounts, root directory. The process has to have one thread, be root, and
@@ -24,12 +26,13 @@ pub fn enter(plan: &Plan) -> Result<(), SetupError> {
     umask(Mode::empty());
     set_oom_score_adj(plan)?;
     let profile = apparmor::wanted(plan)?;
-    namespaces::enter(plan)?;
+    let users = plan.user_namespace.as_ref().map(Users::open).transpose()?;
+    namespaces::enter(plan, None)?;
 
-    let root = rootfs::mount(&plan.rootfs)?;
-    let deferred = mounts::make(&root, &plan.mounts)?;
+    let root = rootfs::mount(&plan.rootfs, users.as_ref())?;
+    let deferred = mounts::make(&root, &plan.mounts, users.as_ref())?;
     if devices::wanted(&plan.mounts) {
-        devices::make(&root, &plan.devices)?;
+        devices::make(&root, &plan.devices, users.as_ref())?;
     }
     make_cwd(&root, &plan.process.cwd)?;
     mask::make_read_only(&root, &plan.readonly_paths)?;
@@ -46,6 +49,11 @@ pub fn enter(plan: &Plan) -> Result<(), SetupError> {
     }
     if let Some(profile) = profile {
         profile.apply()?;
+    }
+    if let Some(users) = users {
+        // Raising one takes a capability of the node's.
+        set_limits(&plan.process)?;
+        users.enter()?;
     }
     Ok(())
 }

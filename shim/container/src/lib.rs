@@ -40,6 +40,7 @@ mod root;
 mod rootfs;
 mod sandbox;
 mod seal;
+mod user;
 
 pub use enter::enter;
 pub use error::SetupError;

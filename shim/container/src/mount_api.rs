@@ -162,6 +162,22 @@ pub(crate) fn change_recursively(
     set_attributes(mount, attributes, true)
 }
 
+/// Gives the files of a mount that is not yet in place the owners of a user namespace; Linux 5.12.
+pub(crate) fn map_ids(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let descriptor = namespace.as_raw_fd().cast_unsigned();
+    let request = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: descriptor.into(),
+    };
+    set_request(mount, &request, recursive)
+}
+
 fn set_attributes(
     mount: BorrowedFd<'_>,
     attributes: Attributes,
@@ -173,6 +189,14 @@ fn set_attributes(
         propagation: 0,
         userns_fd: 0,
     };
+    set_request(mount, &request, recursive)
+}
+
+fn set_request(
+    mount: BorrowedFd<'_>,
+    request: &libc::mount_attr,
+    recursive: bool,
+) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the descriptor is open, the path is a C string, and the kernel reads as many bytes of `request`
     // as it is long.
@@ -182,7 +206,7 @@ fn set_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const request,
+            std::ptr::from_ref(request),
             size_of::<libc::mount_attr>(),
         )
     };

@@ -11,8 +11,11 @@ use slipway_shim_wire::Mount;
 use crate::SetupError;
 use crate::cgroup;
 use crate::error::While;
-use crate::mount_api::{Attributes, attach, change, change_recursively, copy, create, propagate};
+use crate::mount_api::{
+    Attributes, attach, change, change_recursively, copy, create, map_ids, propagate,
+};
 use crate::root::{Missing, Root};
+use crate::user::{Mapping, Users};
 
 /// Mounts that become read-only once everything below them is made.
 #[derive(Debug, Default)]
@@ -34,14 +37,21 @@ impl Deferred {
 }
 
 /// Makes all mounts.
-pub(crate) fn make(root: &Root, mounts: &[Mount]) -> Result<Deferred, SetupError> {
+pub(crate) fn make(
+    root: &Root,
+    mounts: &[Mount],
+    users: Option<&Users>,
+) -> Result<Deferred, SetupError> {
     let mut deferred = Deferred::default();
     for mount in mounts {
         let action = || describe(mount);
         let made = match mount.fstype.as_str() {
-            _ if mount.flags & MS_BIND != 0 => bind(root, mount).when(action)?,
+            _ if mount.flags & MS_BIND != 0 => {
+                let ids = mount.id_map.as_ref().map(|ids| Mapping::of(ids, users));
+                bind(root, mount, ids.transpose()?.as_ref())?
+            }
             "cgroup" | "cgroup2" => cgroup::make(root, mount)?,
-            _ => new_file_system(root, mount).when(action)?,
+            _ => new_file_system(root, mount, users).when(action)?,
         };
         if mount.propagation != 0 {
             propagate(made.as_fd(), mount.propagation).when(action)?;
@@ -75,8 +85,21 @@ fn describe(mount: &Mount) -> String {
 }
 
 /// Read-only binds are so at once: whoever shares the source must not see it writable for a moment.
-fn bind(root: &Root, mount: &Mount) -> Result<OwnedFd, Errno> {
-    let tree = copy(Path::new(&mount.source), mount.flags & MS_REC != 0)?;
+fn bind(root: &Root, mount: &Mount, ids: Option<&Mapping<'_>>) -> Result<OwnedFd, SetupError> {
+    let action = || describe(mount);
+    let tree = copy(Path::new(&mount.source), mount.flags & MS_REC != 0).when(action)?;
+    if let (Some(ids), Some(wanted)) = (ids, &mount.id_map) {
+        map_ids(tree.as_fd(), ids.as_fd(), wanted.recursive).when(|| {
+            format!(
+                "{}, ID-mapped, which takes Linux 5.12 and a file system that can",
+                action()
+            )
+        })?;
+    }
+    put(root, mount, tree).when(action)
+}
+
+fn put(root: &Root, mount: &Mount, tree: OwnedFd) -> Result<OwnedFd, Errno> {
     let directory = FileType::from_raw_mode(fstat(&tree)?.st_mode).is_dir();
     let missing = if directory {
         Missing::Directory
@@ -93,12 +116,13 @@ fn bind(root: &Root, mount: &Mount) -> Result<OwnedFd, Errno> {
 }
 
 /// Writable first: mount points of later mounts may have to be made in it.
-fn new_file_system(root: &Root, mount: &Mount) -> Result<OwnedFd, Errno> {
+fn new_file_system(root: &Root, mount: &Mount, users: Option<&Users>) -> Result<OwnedFd, Errno> {
+    let mapped = users.map(|users| users.options(&mount.fstype, &mount.data));
     let made = create(
         &mount.fstype,
         &mount.source,
         mount.flags & !MS_RDONLY,
-        &mount.data,
+        mapped.as_deref().unwrap_or(&mount.data),
     )?;
     let place = root.find_or_make(&mount.target, Missing::Directory)?;
     attach(&made, place)?;

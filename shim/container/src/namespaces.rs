@@ -12,12 +12,14 @@ use slipway_shim_wire::{NamespaceKind, Plan};
 
 use crate::SetupError;
 use crate::error::While;
+use crate::user::Users;
 
 /// `PROC_SUPER_MAGIC` (linux/magic.h).
 const PROC_MAGIC: i64 = 0x9fa0;
 
-/// Joins and makes the plan's namespaces, then sets what is theirs: host name, domain name, sysctls.
-pub(crate) fn enter(plan: &Plan) -> Result<(), SetupError> {
+/// Joins and makes the plan's namespaces, then sets what is theirs: host name, domain name, sysctls. Those it makes
+/// belong to the user namespace, if one is given.
+pub(crate) fn enter(plan: &Plan, users: Option<&Users>) -> Result<(), SetupError> {
     let mut joined: Vec<(OwnedFd, NamespaceKind, &Path)> = Vec::new();
     let mut made = UnshareFlags::empty();
     let mut new_network = false;
@@ -38,6 +40,10 @@ pub(crate) fn enter(plan: &Plan) -> Result<(), SetupError> {
     for (descriptor, kind, path) in &joined {
         move_into_link_name_space(descriptor.as_fd(), Some(link_type(*kind)))
             .when(|| format!("join the namespace {}", path.display()))?;
+    }
+    // Joined before, made after: the node's root may join whatever owns a namespace, the pod's only its own.
+    if let Some(users) = users {
+        users.enter_as_root()?;
     }
     // SAFETY: unsharing files or signal handlers would be unsound beside other threads; these flags are
     // namespaces only.

@@ -53,7 +53,7 @@ pub fn drop_privileges(plan: &Plan) -> Result<(), SetupError> {
 }
 
 /// `RLIM_INFINITY` of the spec is the kernel's.
-fn set_limits(process: &Process) -> Result<(), SetupError> {
+pub(crate) fn set_limits(process: &Process) -> Result<(), SetupError> {
     for limit in &process.rlimits {
         let action = || {
             format!(

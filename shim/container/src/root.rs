@@ -21,6 +21,8 @@ const MAX_RACES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Root {
     directory: OwnedFd,
+    /// User and group, on the node, of what is made here; `None` for whoever makes it.
+    owner: Option<(u32, u32)>,
 }
 
 /// What to make at the end of a path if nothing is there.
@@ -31,14 +33,14 @@ pub(crate) enum Missing {
 }
 
 impl Root {
-    /// The directory at `path` as it is mounted now.
-    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+    /// The directory at `path` as it is mounted now. What is missing in it will be made for `owner`.
+    pub(crate) fn open(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, Errno> {
         let directory = rustix::fs::open(
             path,
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        Ok(Self { directory })
+        Ok(Self { directory, owner })
     }
 
     /// The file or directory at `path`, links followed inside the root only.
@@ -109,15 +111,8 @@ impl Root {
                     continue;
                 }
                 Some(_) => {}
-                None if last && missing == Missing::File => {
-                    openat(
-                        here,
-                        &name,
-                        OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                        Mode::from_raw_mode(0o644),
-                    )?;
-                }
-                None => mkdirat(here, &name, Mode::from_raw_mode(0o755))?,
+                None if last && missing == Missing::File => self.make_one(here, &name, missing)?,
+                None => self.make_one(here, &name, Missing::Directory)?,
             }
             let next = openat(
                 here,
@@ -132,6 +127,46 @@ impl Root {
             None => self.directory.try_clone().map_err(|_| Errno::MFILE),
         }
     }
+
+    /// For the owner where it may, so that nothing has to change hands by name; else for the node's root.
+    fn make_one(&self, here: BorrowedFd<'_>, name: &OsStr, what: Missing) -> Result<(), Errno> {
+        let Some(owner) = self.owner else {
+            return create(here, name, what);
+        };
+        match acting_as(owner, || create(here, name, what)) {
+            Err(Errno::ACCESS | Errno::PERM | Errno::OVERFLOW) => create(here, name, what),
+            done => done,
+        }
+    }
+}
+
+fn create(here: BorrowedFd<'_>, name: &OsStr, what: Missing) -> Result<(), Errno> {
+    match what {
+        Missing::Directory => mkdirat(here, name, Mode::from_raw_mode(0o755)),
+        Missing::File => openat(
+            here,
+            name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o644),
+        )
+        .map(drop),
+    }
+}
+
+/// Makes files as another user would (setfsuid(2)).
+fn acting_as<T>((uid, gid): (u32, u32), make: impl FnOnce() -> T) -> T {
+    // SAFETY: plain system calls for this thread; root may take on any identity and its own again.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+    let made = make();
+    // SAFETY: as above.
+    unsafe {
+        libc::setfsuid(0);
+        libc::setfsgid(0);
+    }
+    made
 }
 
 impl AsFd for Root {
@@ -171,7 +206,7 @@ mod tests {
         fs::create_dir(base.join("etc")).unwrap();
         symlink("/etc", base.join("absolute")).unwrap();
         symlink("../../../../etc", base.join("relative")).unwrap();
-        let root = Root::open(&base).unwrap();
+        let root = Root::open(&base, None).unwrap();
         let expected = base.join("etc").to_str().unwrap().to_owned();
         for path in ["/absolute", "/relative", "/../../etc"] {
             assert_eq!(
@@ -193,7 +228,7 @@ mod tests {
             base.join("resolv"),
         )
         .unwrap();
-        let root = Root::open(&base).unwrap();
+        let root = Root::open(&base, None).unwrap();
 
         let secrets = Path::new("/var/run/secrets/token");
         let made = root.find_or_make(secrets, Missing::Directory).unwrap();
@@ -216,7 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a/x", folder.path().join("b")).unwrap();
-        let root = Root::open(folder.path()).unwrap();
+        let root = Root::open(folder.path(), None).unwrap();
         assert_eq!(
             root.make(Path::new("/a/y"), Missing::File).unwrap_err(),
             Errno::LOOP
@@ -227,7 +262,7 @@ mod tests {
     fn a_file_in_the_way_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "").unwrap();
-        let root = Root::open(folder.path()).unwrap();
+        let root = Root::open(folder.path(), None).unwrap();
         let found = root.find_or_make(Path::new("/a/b"), Missing::Directory);
         assert_eq!(found.unwrap_err(), Errno::NOTDIR);
     }

@@ -5,22 +5,23 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use libc::{MS_BIND, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use slipway_shim_wire::{Mount, Rootfs};
 
 use crate::SetupError;
 use crate::error::While;
 use crate::mount_api::{
-    Attributes, attach, change, copy, mount_classic, propagate, propagate_path,
+    Attributes, attach, change, copy, create, map_ids, mount_classic, propagate, propagate_path,
 };
 use crate::root::Root;
+use crate::user::{Mapping, Users};
 
 /// The kernel takes options of one page, the final NUL included (mount(2)).
 const MAX_OPTIONS: usize = 4096;
 
 /// Makes the mounts and opens the root. The caller stands in a new mount namespace.
-pub(crate) fn mount(rootfs: &Rootfs) -> Result<Root, SetupError> {
+pub(crate) fn mount(rootfs: &Rootfs, users: Option<&Users>) -> Result<Root, SetupError> {
     let propagation = match rootfs.propagation {
         0 => MS_SLAVE | MS_REC,
         flags => flags,
@@ -35,9 +36,10 @@ pub(crate) fn mount(rootfs: &Rootfs) -> Result<Root, SetupError> {
             .when(|| format!("bind the root file system {}", rootfs.path.display()))?;
     }
     for mount in &rootfs.mounts {
-        mount_one(rootfs, mount)?;
+        mount_one(rootfs, mount, users)?;
     }
-    Root::open(&rootfs.path).when(|| format!("open the root file system {}", rootfs.path.display()))
+    Root::open(&rootfs.path, users.and_then(Users::root))
+        .when(|| format!("open the root file system {}", rootfs.path.display()))
 }
 
 /// With `rshared` (mountPropagation: Bidirectional) our root would appear on the node as well, and
@@ -60,7 +62,9 @@ fn bind_to_itself(path: &Path) -> Result<(), Errno> {
     attach(copy(path, true)?, place)
 }
 
-fn mount_one(rootfs: &Rootfs, mount: &Mount) -> Result<(), SetupError> {
+fn mount_one(rootfs: &Rootfs, mount: &Mount, users: Option<&Users>) -> Result<(), SetupError> {
+    let ids = mount.id_map.as_ref().map(|ids| Mapping::of(ids, users));
+    let ids = ids.transpose()?;
     let target = target(&rootfs.path, &mount.target);
     let action = || {
         let kind = if mount.fstype.is_empty() {
@@ -71,9 +75,15 @@ fn mount_one(rootfs: &Rootfs, mount: &Mount) -> Result<(), SetupError> {
         format!("mount the snapshot ({kind}) on {}", target.display())
     };
     if mount.flags & MS_BIND != 0 {
-        return bind(mount, &target).when(action);
+        return bind(mount, &target, ids.as_ref()).when(action);
     }
-    let (base, data) = fit(&mount.data)
+    let mut given = Cow::Borrowed(mount.data.as_str());
+    if let (Some(ids), "overlay") = (&ids, mount.fstype.as_str()) {
+        given = map_layers(&mount.data, &target, ids).when(|| {
+            format!("ID-map the layers of the snapshot, which takes Linux 5.19 and a file system that can, on {}", target.display())
+        })?.into();
+    }
+    let (base, data) = fit(&given)
         .ok_or(Errno::NAMETOOLONG)
         .when(|| format!("shorten the {} bytes of mount options", mount.data.len()))?;
     let before = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
@@ -87,15 +97,58 @@ fn mount_one(rootfs: &Rootfs, mount: &Mount) -> Result<(), SetupError> {
         back.or_else(|_| rustix::process::chdir("/")).when(action)?;
     }
     mounted.when(action)?;
+    if let Some(ids) = ids.filter(|_| mount.fstype != "overlay") {
+        let mapped = || {
+            let tree = copy(&target, false)?;
+            map_ids(tree.as_fd(), ids.as_fd(), false)?;
+            attach(
+                &tree,
+                rustix::fs::open(&target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
+            )
+        };
+        mapped().when(action)?;
+    }
     if mount.propagation != 0 {
         propagate_path(&target, mount.propagation).when(action)?;
     }
     Ok(())
 }
 
-fn bind(mount: &Mount, target: &Path) -> Result<(), Errno> {
+/// An overlay cannot be ID-mapped as a whole; its lower layers are, as containerd does it (`core/mount`,
+/// `prepareIDMappedOverlay`). They stand in a tmpfs below the root file system to be, where only this process sees
+/// them, and under short names.
+fn map_layers(data: &str, target: &Path, ids: &Mapping<'_>) -> Result<String, Errno> {
+    let layers = option(data, "lowerdir=").ok_or(Errno::INVAL)?;
+    let folder = create("tmpfs", "layers", 0, "mode=700")?;
+    attach(
+        &folder,
+        rustix::fs::open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
+    )?;
+    let mut mapped = Vec::new();
+    for (index, layer) in layers.split(':').enumerate() {
+        let name = index.to_string();
+        let tree = copy(Path::new(layer), false)?;
+        map_ids(tree.as_fd(), ids.as_fd(), false)?;
+        mkdirat(&folder, &name, Mode::from_raw_mode(0o700))?;
+        let place = openat(
+            &folder,
+            &name,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        attach(&tree, place)?;
+        change(tree.as_fd(), Attributes::READ_ONLY)?;
+        mapped.push(target.join(name).to_str().ok_or(Errno::INVAL)?.to_owned());
+    }
+    Ok(replace(data, &format!("lowerdir={}", mapped.join(":"))))
+}
+
+fn bind(mount: &Mount, target: &Path, ids: Option<&Mapping<'_>>) -> Result<(), Errno> {
     let place = rustix::fs::open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let tree = copy(Path::new(&mount.source), mount.flags & MS_REC != 0)?;
+    if let Some(ids) = ids {
+        map_ids(tree.as_fd(), ids.as_fd(), false)?;
+    }
     attach(&tree, place)?;
     let attributes = Attributes::from_flags(mount.flags, mount.clear);
     if !attributes.is_empty() {
@@ -138,15 +191,19 @@ fn fit(data: &str) -> Option<(Option<&Path>, Cow<'_, str>)> {
         .map(|layer| layer.strip_prefix(base).ok().and_then(Path::to_str))
         .collect();
     let lowerdir = format!("lowerdir={}", relative?.join(":"));
+    let shorter = replace(data, &lowerdir);
+    (shorter.len() < MAX_OPTIONS).then_some((Some(base), Cow::Owned(shorter)))
+}
+
+fn replace(data: &str, lowerdir: &str) -> String {
     let options: Vec<&str> = data
         .split(',')
         .map(|option| match option.strip_prefix("lowerdir=") {
-            Some(_) => lowerdir.as_str(),
+            Some(_) => lowerdir,
             None => option,
         })
         .collect();
-    let shorter = options.join(",");
-    (shorter.len() < MAX_OPTIONS).then_some((Some(base), Cow::Owned(shorter)))
+    options.join(",")
 }
 
 /// The part that `base` and the directory of `layer` have in common.

@@ -8,6 +8,8 @@ use slipway_shim_wire::Plan;
 
 use crate::SetupError;
 use crate::error::While;
+use crate::privileges::set_limits;
+use crate::user::Users;
 use crate::{apparmor, enter, namespaces};
 
 /// Makes the calling process, which has to have one thread and be root, the holder of a pod's namespaces: names and
@@ -19,7 +21,12 @@ use crate::{apparmor, enter, namespaces};
 pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
     enter::set_oom_score_adj(plan)?;
     let profile = apparmor::wanted(plan)?;
-    namespaces::enter(plan)?;
+    let users = plan.user_namespace.as_ref().map(Users::open).transpose()?;
+    if users.is_some() {
+        // Raising one takes a capability of the node's.
+        set_limits(&plan.process)?;
+    }
+    namespaces::enter(plan, users.as_ref())?;
     empty_root().when(|| "make an empty root".to_owned())?;
     profile.map_or(Ok(()), apparmor::Change::apply)
 }

@@ -14,7 +14,7 @@ mod seccomp;
 mod spec;
 
 pub use capability::Capability;
-pub use linux::{Device, DeviceType, Linux, Namespace, NamespaceType};
+pub use linux::{Device, DeviceType, IdMapping, Linux, Namespace, NamespaceType};
 pub use process::{Capabilities, Process, Rlimit, RlimitType, User};
 pub use resources::{
     LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources,

@@ -15,9 +15,9 @@ pub struct Linux {
     /// `netDevices`
     pub net_devices: Option<HashMap<String, IgnoredAny>>,
     /// `uidMappings`
-    pub uid_mappings: Option<Vec<IgnoredAny>>,
+    pub uid_mappings: Option<Vec<IdMapping>>,
     /// `gidMappings`
-    pub gid_mappings: Option<Vec<IgnoredAny>>,
+    pub gid_mappings: Option<Vec<IdMapping>>,
     /// `sysctl`
     pub sysctl: Option<HashMap<String, String>>,
     /// `resources`
@@ -71,6 +71,19 @@ pub enum NamespaceType {
     Pid,
     Network,
     Time,
+}
+
+/// One of `uidMappings` or `gidMappings`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct IdMapping {
+    /// `containerID`
+    #[serde(rename = "containerID")]
+    pub container_id: u32,
+    /// `hostID`
+    #[serde(rename = "hostID")]
+    pub host_id: u32,
+    /// `size`
+    pub size: u32,
 }
 
 /// One of `linux.devices`.

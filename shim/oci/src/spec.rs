@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::{Linux, Process};
+use crate::{IdMapping, Linux, Process};
 
 /// `config.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,10 +53,10 @@ pub struct Mount {
     pub options: Option<Vec<String>>,
     /// `uidMappings`
     #[serde(rename = "uidMappings")]
-    pub uid_mappings: Option<Vec<IgnoredAny>>,
+    pub uid_mappings: Option<Vec<IdMapping>>,
     /// `gidMappings`
     #[serde(rename = "gidMappings")]
-    pub gid_mappings: Option<Vec<IgnoredAny>>,
+    pub gid_mappings: Option<Vec<IdMapping>>,
 }
 
 /// `hooks`

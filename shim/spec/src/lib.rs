@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Everything is checked here, in the process that talks to containerd, so that `Task.Create` fails with one
-//! sentence naming the field. What this cut does not do (user namespaces, hooks, SELinux labels, ID-mapped
-//! mounts, ...) is refused by name, never ignored.
+//! sentence naming the field. What this cut does not do (hooks, SELinux labels, time namespaces, ...) is refused by name, never ignored.
 //!
 //! This crate makes no system call but reading that one file, and enters nothing.
 
@@ -23,6 +22,7 @@ mod process;
 mod refuse;
 mod seccomp;
 mod sysctl;
+mod user;
 
 pub use bundle::{ContainerType, MAX_SPEC_BYTES, Spec};
 pub use error::SpecError;

@@ -10,6 +10,7 @@ use slipway_shim_wire::Mount;
 
 use crate::SpecError;
 use crate::error::without_nul;
+use crate::user;
 
 use options::{Effect, effect, options};
 
@@ -41,21 +42,27 @@ pub(crate) fn of_spec(bundle: &Path, mounts: &[oci::Mount]) -> Result<Vec<Mount>
     let mut translated = Vec::with_capacity(mounts.len());
     for (index, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
-        let mapped = [&mount.uid_mappings, &mount.gid_mappings];
-        if mapped.into_iter().flatten().any(|map| !map.is_empty()) {
-            return Err(SpecError::unsupported(
-                format!("{field}.uidMappings"),
-                "an ID-mapped mount",
-            ));
-        }
         let target = utf8(&field, "destination", &mount.destination)?;
         let fstype = mount.typ.as_deref().unwrap_or_default();
         let source = match &mount.source {
             Some(source) => utf8(&field, "source", source)?,
             None => "",
         };
-        let options = options(&field, mount.options.iter().flatten())?;
-        let mut mount = complete(&field, options, fstype, source)?;
+        let mut given: Vec<&String> = mount.options.iter().flatten().collect();
+        let id_map = user::of_mount(
+            &field,
+            mount.uid_mappings.as_deref(),
+            mount.gid_mappings.as_deref(),
+            &mut given,
+        )?;
+        let mut mount = complete(&field, options(&field, given)?, fstype, source)?;
+        if id_map.is_some() && mount.flags & MS_BIND == 0 {
+            return Err(SpecError::unsupported(
+                format!("{field}.uidMappings"),
+                "ID-mapping a mount that is no bind mount",
+            ));
+        }
+        mount.id_map = id_map;
         if mount.flags & MS_BIND != 0 && !mount.source.starts_with('/') {
             mount.source = utf8(&field, "source", &bundle.join(&mount.source))?.to_owned();
         }
@@ -81,8 +88,11 @@ pub(crate) fn of_rootfs(mounts: &[RootfsMount]) -> Result<Vec<Mount>, SpecError>
             ));
         }
         without_nul(|| format!("{field}.target"), &mount.target)?;
-        let options = options(&field, &mount.options)?;
+        let mut given: Vec<&String> = mount.options.iter().collect();
+        let id_map = user::of_snapshot(&field, &mut given)?;
+        let options = options(&field, given)?;
         let mut complete = complete(&field, options, &mount.fstype, &mount.source)?;
+        complete.id_map = id_map;
         complete.target = PathBuf::from(mount.target.trim_start_matches('/'));
         translated.push(complete);
     }
@@ -229,8 +239,8 @@ mod tests {
     fn what_is_not_honoured_is_refused_by_field() {
         let cases = [
             (
-                r#"[{"destination":"/a","type":"bind","source":"/b","options":["bind","idmap"]}]"#,
-                "mounts[0].options[1]: the mount option \"idmap\" is not supported",
+                r#"[{"destination":"/a","type":"bind","source":"/b","options":["bind","tmpcopyup"]}]"#,
+                "mounts[0].options[1]: the mount option \"tmpcopyup\" is not supported",
             ),
             (
                 r#"[{"destination":"/a","type":"bind","source":"/b","options":["bind","size=1k"]}]"#,
@@ -250,13 +260,33 @@ mod tests {
             ),
             (
                 r#"[{"destination":"/a","type":"bind","source":"/b","uidMappings":[{"hostID":1,"containerID":0,"size":1}]}]"#,
-                "mounts[0].uidMappings: an ID-mapped mount is not supported",
+                "mounts[0].gidMappings: missing beside uidMappings",
+            ),
+            (
+                r#"[{"destination":"/a","type":"tmpfs","options":["idmap"]}]"#,
+                "mounts[0].uidMappings: ID-mapping a mount that is no bind mount is not supported",
             ),
         ];
         for (json, expected) in cases {
             let message = parse(json).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn a_volume_of_a_pod_with_a_user_namespace() {
+        let mounts = parse(
+            r#"[{"destination":"/a","type":"bind","source":"/b","options":["rbind","ridmap"],
+                 "uidMappings":[{"containerID":0,"hostID":65536,"size":9}],
+                 "gidMappings":[{"containerID":0,"hostID":65536,"size":9}]},
+                {"destination":"/c","type":"bind","source":"/b","options":["bind","idmap"]}]"#,
+        )
+        .unwrap();
+        let mapped = mounts[0].id_map.clone().unwrap();
+        assert!(mapped.recursive);
+        assert_eq!(mapped.maps.unwrap().uid(8), Some(65544));
+        let own = mounts[1].id_map.clone().unwrap();
+        assert!(own.maps.is_none() && !own.recursive);
     }
 
     #[test]

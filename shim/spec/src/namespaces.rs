@@ -42,24 +42,18 @@ pub(crate) fn pid(linux: Option<&Linux>) -> Result<PidNamespace, SpecError> {
     Ok(found)
 }
 
-/// All but the PID namespace, in the order in which a worker can enter them: the mount namespace last, since
+/// All but the PID and user namespaces, in the order in which a worker can enter them: the mount namespace last, since
 /// paths of the others are looked up in the old one.
 pub(crate) fn entered_by_worker(linux: Option<&Linux>) -> Result<Vec<Namespace>, SpecError> {
     let mut found: Vec<Namespace> = Vec::new();
     for (index, entry) in entries(linux).iter().enumerate() {
         let kind = match entry.typ {
-            NamespaceType::Pid => continue,
+            NamespaceType::Pid | NamespaceType::User => continue,
             NamespaceType::Ipc => NamespaceKind::Ipc,
             NamespaceType::Uts => NamespaceKind::Uts,
             NamespaceType::Network => NamespaceKind::Net,
             NamespaceType::Mount => NamespaceKind::Mount,
             NamespaceType::Cgroup => NamespaceKind::Cgroup,
-            NamespaceType::User => {
-                return Err(SpecError::unsupported(
-                    format!("linux.namespaces[{index}]"),
-                    "a user namespace (hostUsers: false)",
-                ));
-            }
             NamespaceType::Time => {
                 return Err(SpecError::unsupported(
                     format!("linux.namespaces[{index}]"),
@@ -101,7 +95,7 @@ pub(crate) fn made(namespaces: &[Namespace], kind: NamespaceKind) -> bool {
         .any(|namespace| namespace.kind == kind && namespace.path.is_none())
 }
 
-fn path(index: usize, entry: &oci::Namespace) -> Result<Option<PathBuf>, SpecError> {
+pub(crate) fn path(index: usize, entry: &oci::Namespace) -> Result<Option<PathBuf>, SpecError> {
     let Some(path) = entry.path.as_deref().filter(|path| *path != Path::new("")) else {
         return Ok(None);
     };
@@ -114,7 +108,7 @@ fn path(index: usize, entry: &oci::Namespace) -> Result<Option<PathBuf>, SpecErr
     Ok(Some(path.to_owned()))
 }
 
-fn repeated(index: usize) -> SpecError {
+pub(crate) fn repeated(index: usize) -> SpecError {
     SpecError::invalid(
         format!("linux.namespaces[{index}]"),
         "a second namespace of the same type",
@@ -161,8 +155,8 @@ mod tests {
     fn what_cannot_be_entered_is_refused_by_name() {
         let cases = [
             (
-                r#"[{"type":"mount"},{"type":"user"}]"#,
-                "linux.namespaces[1]: a user namespace (hostUsers: false) is not supported",
+                r#"[{"type":"mount"},{"type":"time"}]"#,
+                "linux.namespaces[1]: a time namespace is not supported",
             ),
             (
                 r#"[{"type":"uts"}]"#,

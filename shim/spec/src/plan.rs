@@ -11,7 +11,7 @@ use slipway_shim_wire::{
 use crate::error::without_nul;
 use crate::namespaces::{entered_by_worker, made};
 use crate::{RootfsMount, Spec, SpecError};
-use crate::{devices, mounts, process, refuse, seccomp, sysctl};
+use crate::{devices, mounts, process, refuse, seccomp, sysctl, user};
 
 /// HOST_NAME_MAX (hostname(7)).
 const MAX_HOSTNAME: usize = 64;
@@ -86,13 +86,19 @@ impl Spec {
             Some(profile) => seccomp::compile(profile)?,
             None => (Vec::new(), 0),
         };
+        let process = process::translate(self.oci.process.as_ref())?;
+        let user_namespace = user::namespace(linux)?;
+        if let Some(user) = &user_namespace {
+            user::check(user, &process)?;
+        }
         Ok(Plan {
             id: id.to_owned(),
             hostname: name("hostname", self.oci.hostname.as_deref(), own_names)?,
             domainname: name("domainname", self.oci.domainname.as_deref(), own_names)?,
             sysctls: sysctl::translate(linux.sysctl.as_ref(), &namespaces)?,
             namespaces,
-            process: process::translate(self.oci.process.as_ref())?,
+            user_namespace,
+            process,
             seccomp,
             seccomp_flags,
             limits: limits(linux.resources.as_ref()),

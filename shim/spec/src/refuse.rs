@@ -59,12 +59,6 @@ pub(crate) fn refuse_process(process: &Process) -> Result<(), SpecError> {
 }
 
 fn refuse_linux(linux: &Linux) -> Result<(), SpecError> {
-    let mapped = [&linux.uid_mappings, &linux.gid_mappings];
-    refuse(
-        mapped.into_iter().flatten().any(|map| !map.is_empty()),
-        "linux.uidMappings",
-        "a user namespace (hostUsers: false)",
-    )?;
     let label = linux.mount_label.as_deref().unwrap_or_default();
     refuse(
         !label.is_empty(),
@@ -135,10 +129,6 @@ mod tests {
             (
                 r#""process":{"user":{"uid":0,"gid":0},"cwd":"/","selinuxLabel":"a:b:c"},"linux":{}"#,
                 "process.selinuxLabel",
-            ),
-            (
-                r#""linux":{"uidMappings":[{"hostID":1,"containerID":0,"size":1}]}"#,
-                "linux.uidMappings",
             ),
             (r#""linux":{"mountLabel":"a:b:c"}"#, "linux.mountLabel"),
             (

@@ -25,9 +25,9 @@ mod plan;
 pub use channel::{Channel, ChannelError, FrameReader, MAX_FRAME};
 pub use message::{ToPod, ToWorker};
 pub use plan::{
-    ANNOTATION_PREFIX, Capabilities, DeviceNode, Instruction, Limits, MAX_ANNOTATION_VALUE,
-    MAX_ANNOTATIONS, MAX_OPTIONS, Mount, Namespace, NamespaceKind, Plan, Process,
-    RecursiveAttributes, Rlimit, Rootfs,
+    ANNOTATION_PREFIX, Capabilities, DeviceNode, IdMap, IdMapped, IdMaps, Instruction, Limits,
+    MAX_ANNOTATION_VALUE, MAX_ANNOTATIONS, MAX_OPTIONS, Mount, Namespace, NamespaceKind, Plan,
+    Process, RecursiveAttributes, Rlimit, Rootfs, UserNamespace,
 };
 
 /// The descriptor of the control channel in a worker, fixed by the spawn.

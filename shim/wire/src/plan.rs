@@ -21,6 +21,8 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// `linux.namespaces` but for the PID namespace, which the spawn makes.
     pub namespaces: Vec<Namespace>,
+    /// The user namespace, `None` for the node's.
+    pub user_namespace: Option<UserNamespace>,
     /// `linux.devices`, and the default devices of the specification.
     pub devices: Vec<DeviceNode>,
     /// `linux.maskedPaths`.
@@ -89,6 +91,68 @@ pub struct Mount {
     pub data: String,
     /// `rro`, `rnosuid` and the like: attributes for this mount and every mount below it.
     pub recursive: RecursiveAttributes,
+    /// `uidMappings`, `gidMappings`; the snapshotter's `uidmap=`, `gidmap=`.
+    pub id_map: Option<IdMapped>,
+}
+
+/// A mount whose files have other owners in the container than on the node (mount_setattr(2), "ID-mapped mounts").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapped {
+    /// Which; `None` for those of the container's user namespace.
+    pub maps: Option<IdMaps>,
+    /// For the mounts below it too.
+    pub recursive: bool,
+}
+
+/// User and group ids inside and outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMaps {
+    /// `uidMappings`
+    pub uids: Vec<IdMap>,
+    /// `gidMappings`
+    pub gids: Vec<IdMap>,
+}
+
+/// A range of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// `containerID`, the first one inside.
+    pub inside: u32,
+    /// `hostID`, the first one outside.
+    pub outside: u32,
+    /// `size`
+    pub size: u32,
+}
+
+/// The user namespace of `linux.namespaces`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Join the one at this path; make a new one when `None`.
+    pub path: Option<PathBuf>,
+    /// `linux.uidMappings`, `linux.gidMappings`
+    pub maps: IdMaps,
+}
+
+impl IdMaps {
+    /// Who a user of the container is on the node.
+    #[must_use]
+    pub fn uid(&self, inside: u32) -> Option<u32> {
+        outside(&self.uids, inside)
+    }
+
+    /// Which a group of the container is on the node.
+    #[must_use]
+    pub fn gid(&self, inside: u32) -> Option<u32> {
+        outside(&self.gids, inside)
+    }
+}
+
+fn outside(maps: &[IdMap], inside: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = inside.checked_sub(map.inside)?;
+        let within = offset < map.size;
+        within.then(|| map.outside.checked_add(offset)).flatten()
+    })
 }
 
 /// `MOUNT_ATTR_*` flags for mount_setattr(2) with `AT_RECURSIVE`; both 0 for nothing to do.
@@ -218,4 +282,30 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// `quota / period` in thousandths of a CPU; `None` for no limit.
     pub milli_cpus: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_looked_up_in_their_range() {
+        let map = |inside, outside, size| IdMap {
+            inside,
+            outside,
+            size,
+        };
+        let maps = IdMaps {
+            uids: vec![map(0, 65536, 10), map(100, 7, 1)],
+            gids: vec![map(5, u32::MAX, 2)],
+        };
+        assert_eq!(maps.uid(0), Some(65536));
+        assert_eq!(maps.uid(9), Some(65545));
+        assert_eq!(maps.uid(10), None);
+        assert_eq!(maps.uid(100), Some(7));
+        assert_eq!(
+            (maps.gid(4), maps.gid(5), maps.gid(6)),
+            (None, Some(u32::MAX), None)
+        );
+    }
 }

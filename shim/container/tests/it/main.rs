@@ -13,3 +13,4 @@ mod modules;
 mod namespaces;
 mod privileges;
 mod seccomp;
+mod users;
