@@ -2,28 +2,26 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, chdir, set_dumpable_behavior, umask};
-use rustix::thread::{
-    LinkNameSpaceType, move_into_link_name_space, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
-};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use slipway_shim_wire::Plan;
 
 use crate::enter::set_oom_score_adj;
 use crate::error::While;
+use crate::privileges::set_limits;
 use crate::{SetupError, apparmor};
 
-/// All but the PID namespace, which the spawn sees to. The user namespace first, since it gives the right to join
-/// those it owns, and the mount namespace last.
+/// All but the PID namespace, which the spawn sees to. The user namespace last: the node's root may join whatever
+/// owns the others, the pod's root only what is its own, which a worker's mount namespace is not.
 const NAMESPACES: [(&str, LinkNameSpaceType); 6] = [
-    ("user", LinkNameSpaceType::User),
     ("ipc", LinkNameSpaceType::InterProcessCommunication),
     ("uts", LinkNameSpaceType::HostNameAndNISDomainName),
     ("net", LinkNameSpaceType::Network),
     ("cgroup", LinkNameSpaceType::ControlGroup),
     ("mnt", LinkNameSpaceType::Mount),
+    ("user", LinkNameSpaceType::User),
 ];
 
 /// Joins the container of the process whose directory in `/proc` is `container`: its namespaces, and with its mount
@@ -48,11 +46,12 @@ pub fn join(plan: &Plan, container: BorrowedFd<'_>) -> Result<(), SetupError> {
         }
     }
     for (name, kind, namespace) in joined {
+        if kind == LinkNameSpaceType::User {
+            // Raising one takes a capability of the node's.
+            set_limits(&plan.process)?;
+        }
         move_into_link_name_space(namespace.as_fd(), Some(kind))
             .when(|| format!("join the container's {name} namespace"))?;
-        if kind == LinkNameSpaceType::User {
-            become_root().when(|| "become root of the container's user namespace".to_owned())?;
-        }
     }
     chdir("/").when(|| "change to the container's root directory".to_owned())?;
     if let Some(profile) = profile {
@@ -74,11 +73,4 @@ fn open(container: BorrowedFd<'_>, name: &str) -> Result<Option<OwnedFd>, Errno>
     let stat = fstat(&theirs)?;
     let same = (stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino);
     Ok((!same).then_some(theirs))
-}
-
-fn become_root() -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    set_thread_groups(&[])?;
-    set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)
 }

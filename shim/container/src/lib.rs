@@ -6,7 +6,7 @@
 //! join             instead of enter: a container that stands           needs root
 //! drop_privileges  limits, ids, capabilities, working directory        needs root, leaves none
 //! open_module      the wasm file that args[0] names
-//! seal             seccomp filters: our own for guests, and the spec's
+//! seal             Landlock and a seccomp filter of our own for guests, and the spec's filter
 //! ```
 //!
 //! Code that needs a file of its own process under `/proc` (wasmtime opens `/proc/self/pagemap` with a pooling
@@ -29,6 +29,7 @@ mod devices;
 mod enter;
 mod error;
 mod join;
+mod landlock;
 mod mask;
 mod module;
 mod mount_api;

@@ -1,4 +1,4 @@
-//! Seccomp filters: our own and the spec's.
+//! What seals a process: Landlock and seccomp filters, our own and the spec's.
 
 mod assemble;
 mod guest;
@@ -9,17 +9,18 @@ use slipway_shim_wire::Plan;
 
 use crate::SetupError;
 use crate::error::While;
+use crate::landlock;
 
 /// Which filters a process gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Ours for a guest's process, whose code is mapped, and the spec's.
+    /// Landlock and our own filter, for a guest's process, whose code is mapped, and the spec's filter.
     Guest,
     /// The spec's alone.
     Spec,
 }
 
-/// Puts seccomp filters on the calling thread and those it will start. Call it with one thread, after
+/// Seals the calling thread and those it will start. Call it with one thread, after
 /// [`drop_privileges`](crate::drop_privileges), when all code is mapped.
 ///
 /// Of two filters the stricter answer holds (seccomp(2)), so the spec's may forbid more than ours and cannot allow
@@ -29,6 +30,7 @@ pub enum Profile {
 /// [`SetupError`] when the kernel refuses a program.
 pub fn seal(plan: &Plan, profile: Profile) -> Result<(), SetupError> {
     if profile == Profile::Guest {
+        landlock::restrict().when(|| "restrict access to files by Landlock".to_owned())?;
         let program = guest::program();
         install_where_known(&program, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW)
             .when(|| "install the guest's seccomp filter".to_owned())?;

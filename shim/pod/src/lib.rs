@@ -15,6 +15,7 @@ pub mod cleanup;
 pub mod compile;
 pub mod containerd;
 pub mod events;
+pub mod features;
 pub mod log;
 pub mod pause;
 pub mod pod;
@@ -82,5 +83,6 @@ fn info() -> RuntimeInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: String::new(),
         }),
+        features: Some(features::features()),
     }
 }

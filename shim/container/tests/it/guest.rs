@@ -237,6 +237,31 @@ fn a_guests_process_has_files_sockets_threads_and_memory() {
 }
 
 #[test]
+fn landlock_refuses_what_the_filter_does_not_see() {
+    // SAFETY: asks for the version.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, 1) };
+    let done = sealed(|| {
+        fs::create_dir_all("/a/b").map_err(text)?;
+        fs::write("/a/x", "").map_err(text)?;
+        // From one directory to another, which a careless ruleset forbids.
+        fs::rename("/a/x", "/a/b/x").map_err(text)?;
+        let null = fs::File::options()
+            .write(true)
+            .open("/dev/null")
+            .map_err(text)?;
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&null) as u64;
+        // TCGETS passes the filter, and /dev/null is no terminal.
+        Ok(error(libc::SYS_ioctl, [descriptor, 0x5401, 0, 0, 0, 0]).to_string())
+    });
+    let expected = if version >= 5 {
+        libc::EACCES
+    } else {
+        libc::ENOTTY
+    };
+    assert_eq!(done, expected.to_string());
+}
+
+#[test]
 fn a_guests_process_can_abort() {
     let bundle = Bundle::new();
     let plan = bundle.plan();

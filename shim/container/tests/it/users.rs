@@ -1,13 +1,15 @@
 //! Pods with user namespaces.
 
 use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
-use slipway_shim_container::{drop_privileges, enter, enter_sandbox};
+use slipway_shim_container::{drop_privileges, enter, enter_sandbox, join};
 use slipway_shim_spec::{RootfsMount, Spec};
 
 use crate::child::{self, text};
@@ -205,6 +207,24 @@ fn a_container_joins_the_users_of_its_pod() {
     });
     let expected = fs::read_link(holder.path("ns/user")).unwrap();
     assert_eq!(joined, expected.display().to_string());
+}
+
+#[test]
+fn another_process_joins_a_pod_with_users() {
+    let bundle = bundle();
+    let plan = bundle.plan();
+    let (mut stands, container) = child::hold(|| enter(&plan).map_err(text));
+    stands.read_exact(&mut [0]).unwrap();
+    let directory = fs::File::open(format!("/proc/{}", container.pid())).unwrap();
+    child::succeed(|| {
+        join(&plan, directory.as_fd()).map_err(text)?;
+        drop_privileges(&plan).map_err(text)?;
+        fs::write("/by-exec", "").map_err(text)?;
+        let maps = fs::read_to_string("/proc/self/uid_map");
+        assert!(maps.is_ok_and(|maps| maps.contains("524288")));
+        Ok(String::new())
+    });
+    assert_eq!(owner(&bundle.path("rootfs/by-exec")), (BASE, BASE));
 }
 
 #[test]

@@ -125,4 +125,7 @@ pub struct RuntimeInfo {
     /// Its version.
     #[prost(message, optional, tag = "2")]
     pub version: Option<RuntimeVersion>,
+    /// `features.md` of the OCI runtime specification, as JSON.
+    #[prost(message, optional, tag = "4")]
+    pub features: Option<Any>,
 }

@@ -142,6 +142,8 @@ fn it_tells_its_name_and_refuses_nonsense() {
     let bundle = node.bundle("i1", "i1", "sandbox", &["/pause"]);
     let info = RuntimeInfo::decode(node.run(&bundle, &["-info"], b"").as_slice()).unwrap();
     assert_eq!(info.name, "io.containerd.slipway.v1");
+    let features = info.features.unwrap();
+    assert!(features.type_url.ends_with("/features/Features"));
     let version = String::from_utf8(node.run(&bundle, &["-v"], b"")).unwrap();
     assert_eq!(
         version,
