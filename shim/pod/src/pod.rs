@@ -34,6 +34,7 @@ use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
 use crate::signals::Signals;
+use crate::task::terminal::Terminal;
 use crate::task::{Phase, ProcessId, Task, Tasks};
 use crate::ttrpc::server::{Server, Source};
 
@@ -74,6 +75,7 @@ enum Token {
     Server(Source),
     Publisher,
     Process(ProcessId),
+    Terminal(ProcessId),
     Placement(ProcessId),
     Compilation(crate::spawn::Pid),
     Job(usize),
@@ -167,6 +169,14 @@ impl Pod {
             {
                 sources.push((Token::Placement(id.clone()), descriptor, input));
             }
+            for (_, descriptor, interest) in process
+                .keepers
+                .terminal()
+                .into_iter()
+                .flat_map(Terminal::sources)
+            {
+                sources.push((Token::Terminal(id.clone()), descriptor, interest));
+            }
             if let Some(descriptor) = process.kind.source() {
                 sources.push((Token::Process(id), descriptor, input));
             }
@@ -195,6 +205,17 @@ impl Pod {
             }
             Token::Publisher => self.publisher.on_ready(),
             Token::Process(id) => self.on_word(&id),
+            Token::Terminal(id) => {
+                if let Some(process) = self.tasks.process(&id)
+                    && let Some(terminal) = process.keepers.terminal_mut()
+                {
+                    terminal.on_ready();
+                    if process.exit().is_some() {
+                        // Its reader has made room: look at once whether all is passed on.
+                        self.linger_at = None;
+                    }
+                }
+            }
             Token::Placement(id) => self.on_placement(&id),
             Token::Compilation(pid) => {
                 let mut compilations = self.compilations.iter_mut();

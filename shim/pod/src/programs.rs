@@ -56,7 +56,10 @@ impl Programs {
         let [stdin, stdout, stderr] = ends.raw();
         let descriptors = [stdin, stdout, stderr, theirs.as_raw_fd()];
         let pid = spawn::fork(birth, || {
-            let error = spawn::exec(&self.worker, &[c"slipway-worker"], &descriptors);
+            let error = match ends.take_control() {
+                Ok(()) => spawn::exec(&self.worker, &[c"slipway-worker"], &descriptors),
+                Err(error) => error,
+            };
             // SAFETY: the exec that failed has put the channel there, or nothing has, and then sending fails.
             let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
             let message = format!("{}: {error}", self.worker.to_string_lossy());

@@ -2,6 +2,7 @@
 
 pub mod process;
 pub mod stdio;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

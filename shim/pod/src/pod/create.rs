@@ -106,7 +106,7 @@ impl Pod {
                 phase: Phase::SettingUp(Box::new(Setup::new(ticket, placement, order))),
                 kind,
                 paths: Paths::from(&request),
-                terminal: false,
+                terminal: request.terminal,
                 keepers,
                 waiting: Vec::new(),
                 deleting: None,
@@ -150,12 +150,6 @@ impl Pod {
         if !bundle.is_absolute() {
             return refused(Code::InvalidArgument, "the bundle is not an absolute path");
         }
-        if request.terminal {
-            return refused(
-                Code::Unimplemented,
-                "a terminal is not supported by the slipway shim; set tty to false",
-            );
-        }
         if !request.checkpoint.is_empty() {
             return refused(
                 Code::Unimplemented,
@@ -195,7 +189,13 @@ impl Pod {
             }
             None => None,
         };
-        let (ends, keepers) = stdio::open(&Paths::from(request))
+        // The sleeper says and hears nothing.
+        let open = if request.terminal && !sandbox {
+            stdio::open_terminal
+        } else {
+            stdio::open
+        };
+        let (ends, keepers) = open(&Paths::from(request))
             .map_err(|error| refused_streams(&ProcessId::first(&request.id), &error))?;
         Ok(Prepared {
             plan,

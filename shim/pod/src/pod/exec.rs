@@ -98,8 +98,12 @@ impl Pod {
         let Some(process) = task.execs.get_mut(exec) else {
             return empty();
         };
-        let (ends, keepers) =
-            stdio::open(&process.paths).map_err(|error| refused_streams(id, &error))?;
+        let open = if process.terminal {
+            stdio::open_terminal
+        } else {
+            stdio::open
+        };
+        let (ends, keepers) = open(&process.paths).map_err(|error| refused_streams(id, &error))?;
         let (pid, channel) = programs
             .spawn_worker(birth, &ends)
             .map_err(|error| internal(&error))?;

@@ -12,7 +12,7 @@ use super::{FAREWELL, Pod};
 use crate::api::events::TaskStart;
 use crate::api::task::{
     CloseIoRequest, ConnectResponse, CreateTaskRequest, KillRequest, PidsResponse, ProcessDetails,
-    ProcessRequest, StartResponse, WaitResponse,
+    ProcessRequest, ResizePtyRequest, StartResponse, WaitResponse,
 };
 use crate::api::types::{Any, ProcessInfo};
 use crate::events::Topic;
@@ -87,8 +87,7 @@ impl Pod {
             "Resume" => self.set_frozen(&decode(payload)?, false),
             "CloseIO" => self.close_io(&decode(payload)?),
             "Shutdown" => self.shutdown(),
-            // `terminal` is refused by Create, so there is nothing to resize.
-            "ResizePty" => Err(unimplemented("a terminal")),
+            "ResizePty" => self.resize(&decode(payload)?),
             "Exec" => self.exec(decode(payload)?),
             "Checkpoint" => Err(unimplemented("checkpointing")),
             method => Err(unimplemented(format_args!("method {method}"))),
@@ -235,6 +234,23 @@ impl Pod {
         if request.stdin {
             process.keepers.close_stdin();
         }
+        empty()
+    }
+
+    fn resize(&mut self, request: &ResizePtyRequest) -> Answer {
+        let id = ProcessId::new(&request.id, &request.exec_id);
+        let process = self.process(&id)?;
+        let (Ok(width), Ok(height)) = (request.width.try_into(), request.height.try_into()) else {
+            let message = format!("{id}: {} by {} is no size", request.width, request.height);
+            return Err(Status::new(Code::InvalidArgument, message));
+        };
+        let Some(terminal) = process.keepers.terminal() else {
+            let message = format!("{id}: has no terminal");
+            return Err(Status::new(Code::FailedPrecondition, message));
+        };
+        terminal.resize(width, height).map_err(|error| {
+            Status::new(Code::FailedPrecondition, format!("{id}: terminal: {error}"))
+        })?;
         empty()
     }
 

@@ -6,10 +6,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use rustix::event::{PollFd, PollFlags};
+
+use super::terminal::{self, Terminal};
 
 /// The paths of a `Create` request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,9 +56,36 @@ pub struct Ends {
     stdin: File,
     stdout: File,
     stderr: File,
+    terminal: bool,
 }
 
 impl Ends {
+    /// A terminal's side of the guest for all three.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn terminal(guest: OwnedFd) -> io::Result<Self> {
+        let guest = File::from(guest);
+        Ok(Self {
+            stdin: guest.try_clone()?,
+            stdout: guest.try_clone()?,
+            stderr: guest,
+            terminal: true,
+        })
+    }
+
+    /// In the child: if these are a terminal, makes it the controlling one of a new session, so that Ctrl-C is a signal.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take_control(&self) -> io::Result<()> {
+        if self.terminal {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(&self.stdin)?;
+        }
+        Ok(())
+    }
+
     /// As descriptors 0, 1 and 2.
     #[must_use]
     pub fn raw(&self) -> [RawFd; 3] {
@@ -73,6 +102,9 @@ impl Ends {
 pub struct Keepers {
     stdin: Option<File>,
     outputs: Vec<Output>,
+    /// What to copy between once there is a terminal: input and output.
+    copied: Option<(Option<File>, Option<File>)>,
+    terminal: Option<Terminal>,
 }
 
 /// An output FIFO: the reading end keeps writers alive, the writing end keeps readers waiting.
@@ -104,9 +136,58 @@ pub fn open(paths: &Paths) -> Result<(Ends, Keepers), StdioError> {
             stdin,
             stdout,
             stderr,
+            terminal: false,
         },
         keepers,
     ))
+}
+
+/// Opens the streams between which a terminal's bytes will be copied: [`Keepers::attach`].
+///
+/// # Errors
+/// [`StdioError`], naming the stream.
+pub fn open_for_terminal(paths: &Paths) -> Result<Keepers, StdioError> {
+    let mut keepers = Keepers::default();
+    let failed = |stream, path: &str, source| StdioError::Open {
+        stream,
+        path: path.to_owned(),
+        source,
+    };
+    let mut input = None;
+    if !paths.stdin.is_empty() {
+        let opened = keeper(&paths.stdin, true, true)
+            .and_then(|kept| Ok((kept, keeper(&paths.stdin, true, false)?)));
+        let (kept, end) = opened.map_err(|error| failed("stdin", &paths.stdin, error))?;
+        (keepers.stdin, input) = (Some(kept), Some(end));
+    }
+    let mut output = None;
+    if !paths.stdout.is_empty() {
+        let end = open_output("stdout", &paths.stdout, &mut keepers)?;
+        // This process must never wait for a reader.
+        rustix::io::ioctl_fionbio(&end, true)
+            .map_err(|error| failed("stdout", &paths.stdout, error.into()))?;
+        output = Some(end);
+    }
+    keepers.copied = Some((input, output));
+    Ok(keepers)
+}
+
+/// Makes a terminal and opens the streams it is copied to: for a worker, whose standard streams it is.
+///
+/// # Errors
+/// [`StdioError`], naming the stream.
+pub fn open_terminal(paths: &Paths) -> Result<(Ends, Keepers), StdioError> {
+    let mut keepers = open_for_terminal(paths)?;
+    let made = terminal::pair().and_then(|(master, guest)| {
+        keepers.attach(master)?;
+        Ends::terminal(guest)
+    });
+    let ends = made.map_err(|source| StdioError::Open {
+        stream: "terminal",
+        path: "/dev/ptmx".to_owned(),
+        source,
+    })?;
+    Ok((ends, keepers))
 }
 
 fn open_stdin(path: &str, keepers: &mut Keepers) -> Result<File, StdioError> {
@@ -178,10 +259,39 @@ impl Keepers {
         self.stdin = None;
     }
 
+    /// Gives these streams a terminal's master side to copy from and to.
+    ///
+    /// # Errors
+    /// When it cannot be made non-blocking.
+    pub fn attach(&mut self, master: OwnedFd) -> io::Result<()> {
+        let (input, output) = self.copied.take().unwrap_or_default();
+        self.terminal = Some(Terminal::new(master, input, output)?);
+        Ok(())
+    }
+
+    /// The terminal, if these are one's streams.
+    #[must_use]
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
+    }
+
+    /// The terminal, to copy what can be copied.
+    pub fn terminal_mut(&mut self) -> Option<&mut Terminal> {
+        self.terminal.as_mut()
+    }
+
     /// The guest has ended: lets go of every stream that somebody reads. Returns whether none is left; until then
     /// it wants to be called again.
     pub fn release(&mut self) -> bool {
-        self.stdin = None;
+        (self.stdin, self.copied) = (None, None);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+            if !terminal.is_drained() {
+                // Our own reading end keeps the FIFO until its reader has made room.
+                return false;
+            }
+            self.terminal = None;
+        }
         for output in &mut self.outputs {
             output.reader = None;
         }

@@ -70,7 +70,7 @@ fn both_task_services_answer_and_everything_else_is_unimplemented() {
     for service in ["containerd.task.v2.Task", "containerd.task.v3.Task"] {
         shim.service = service;
         assert_eq!(shim.empty("Pids", "u1").unwrap_err().code(), Code::NotFound);
-        for method in ["Checkpoint", "ResizePty", "Invented"] {
+        for method in ["Checkpoint", "Invented"] {
             let error = shim.empty(method, "u1").unwrap_err();
             assert_eq!(error.code(), Code::Unimplemented, "{method}");
         }
@@ -108,17 +108,6 @@ fn what_create_does_not_take_it_refuses_in_one_sentence() {
     let node = Node::new();
     let bundle = node.bundle("r1", "r1", "container", &["sleep"]);
     let mut shim = node.start(&bundle);
-    let request = CreateTaskRequest {
-        terminal: true,
-        ..CreateTaskRequest::default()
-    };
-    let error = shim.create_with(&bundle, request).unwrap_err();
-    assert_eq!(error.code(), Code::Unimplemented);
-    assert!(
-        error.message.contains("set tty to false"),
-        "{}",
-        error.message
-    );
     let request = CreateTaskRequest {
         stdout: "binary:///bin/logger".into(),
         ..CreateTaskRequest::default()

@@ -7,3 +7,4 @@ mod contract;
 mod exec;
 mod harness;
 mod sandbox;
+mod terminal;
