@@ -30,7 +30,7 @@ pub enum Args {
         /// The file that `slipway-compile --output` wrote. It is trusted as this program is.
         code: PathBuf,
         /// How to run it.
-        invocation: Invocation,
+        invocation: Box<Invocation>,
     },
 }
 
@@ -85,8 +85,10 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<Args, UsageError> 
     while let Some(argument) = arguments.next() {
         if !argument.starts_with("--") {
             invocation.args = std::iter::once(argument.clone()).chain(arguments).collect();
-            let code = argument.into();
-            return Ok(Args::Run { code, invocation });
+            return Ok(Args::Run {
+                code: argument.into(),
+                invocation: Box::new(invocation),
+            });
         }
         let missing = || UsageError::Value(argument.clone());
         let value = arguments.next().ok_or_else(missing)?;
@@ -148,7 +150,7 @@ mod tests {
         };
         let args = Args::Run {
             code: "hello.cwasm".into(),
-            invocation: expected,
+            invocation: Box::new(expected),
         };
         assert_eq!(parse(line), Ok(args));
     }

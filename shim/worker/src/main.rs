@@ -12,7 +12,7 @@ fn main() {
     let status = match Args::parse(std::env::args().skip(1)) {
         Ok(Args::Print(text)) => i32::from(writeln!(std::io::stdout(), "{text}").is_err()),
         Ok(Args::Serve) => serve(),
-        Ok(Args::Run { code, invocation }) => run_file(&code, invocation),
+        Ok(Args::Run { code, invocation }) => run_file(&code, *invocation),
         Err(error) => {
             // Nobody is left to be told if this fails.
             let _ = writeln!(
