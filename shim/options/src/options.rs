@@ -147,6 +147,8 @@ impl Options {
                 self.http.concurrency = Some(setting.number(Http::MAX_CONCURRENCY)?);
             }
             "http-reuse" => self.http.reuse = setting.number(Http::MAX_REUSE)?,
+            // The installer's, for `start`.
+            "task-api" if matches!(setting.origin, Origin::Option(_)) => {}
             _ => {
                 let warning = match setting.origin {
                     Origin::Annotation => "is no annotation of slipway's shim",
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn names_that_are_not_known_are_warned_about() {
-        let body = "SystemdCgroup = true\nspeed = 11\n[plugins]\nx = 1\n";
+        let body = "SystemdCgroup = true\ntask_api = 3\nspeed = 11\n[plugins]\nx = 1\n";
         let options = parse(body, &[("slipway.dev/netwrok", "none")]).unwrap();
         assert_eq!(
             options.warnings,

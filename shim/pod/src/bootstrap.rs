@@ -6,7 +6,9 @@
 use prost::Message;
 
 use crate::api::bootstrap::BootstrapParams;
+use crate::api::types::Any;
 use crate::args::Flags;
+use crate::options;
 
 /// Where containerd keeps shim sockets unless it says otherwise (`defaults.DefaultStateDir` + `s`).
 pub const DEFAULT_SOCKET_DIR: &str = "/run/containerd/s";
@@ -65,10 +67,28 @@ pub fn read(input: &[u8], flags: &Flags, ttrpc_address: Option<&str>) -> Bootstr
             address: flags.address.clone(),
             events_address: from_environment.map(str::to_owned),
             socket_dir: DEFAULT_SOCKET_DIR.to_owned(),
-            reply: Reply::Plain,
+            reply: if says_version_3(input) {
+                Reply::Version3
+            } else {
+                Reply::Plain
+            },
             debug: flags.debug,
         },
     }
+}
+
+/// Whether the handler's options hold the installer's line for containerd 2.0.6 to 2.2, which take version 3 but do
+/// not say so. The line is looked for as containerd writes it; missed, it costs an exec a container.
+fn says_version_3(input: &[u8]) -> bool {
+    let Ok(any) = Any::decode(input) else {
+        return false;
+    };
+    options::body(Some(&any)).is_ok_and(|body| {
+        body.lines()
+            .map(str::trim)
+            .take_while(|line| !line.starts_with('['))
+            .any(|line| line == "task_api = 3")
+    })
 }
 
 impl Reply {
@@ -88,7 +108,7 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Any;
+    use crate::api::types::RuntimeOptions;
 
     fn flags() -> Flags {
         Flags {
@@ -148,6 +168,27 @@ mod tests {
             bootstrap.reply.render("unix:///s/1"),
             r#"{"address":"unix:///s/1","protocol":"ttrpc","version":3}"#
         );
+    }
+
+    #[test]
+    fn the_installer_tells_of_containerds_that_take_version_3_and_do_not_say_so() {
+        let reply = |config_body: &str| {
+            let options = RuntimeOptions {
+                type_url: "io.containerd.cri.v1.runtime".into(),
+                config_path: String::new(),
+                config_body: config_body.into(),
+            };
+            let any = Any {
+                type_url: "runtimeoptions.v1.Options".into(),
+                value: options.encode_to_vec(),
+            };
+            read(&any.encode_to_vec(), &flags(), None).reply
+        };
+        assert_eq!(reply("network = \"none\"\ntask_api = 3\n"), Reply::Version3);
+        assert_eq!(reply("  task_api = 3\n"), Reply::Version3);
+        assert_eq!(reply("task_api = 2\n"), Reply::Plain);
+        assert_eq!(reply("[of.another]\ntask_api = 3\n"), Reply::Plain);
+        assert_eq!(reply(""), Reply::Plain);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod containerd;
 pub mod events;
 pub mod features;
 pub mod log;
+mod options;
 pub mod pause;
 pub mod pod;
 pub mod programs;

@@ -16,7 +16,6 @@ mod create;
 mod delete;
 mod exec;
 mod limits;
-mod options;
 mod service;
 mod setup;
 

@@ -10,10 +10,11 @@ use slipway_shim_cgroup::{Cgroup, CgroupsPath, Hierarchies, Resources};
 use slipway_shim_spec::{ContainerType, PidNamespace, RootfsMount, Spec};
 use slipway_shim_wire::{Plan, ToWorker};
 
-use super::{Pod, options};
+use super::Pod;
 use crate::api::task::CreateTaskRequest;
 use crate::api::types::Mount;
 use crate::args::is_identifier;
+use crate::options;
 use crate::pause;
 use crate::record::{self, Record};
 use crate::spawn::{self, Birth, Pid};
