@@ -9,7 +9,7 @@ pub const ENGINE: &str = "wasmtime-48.0.8";
 
 /// Counts changes of the engine's configuration that are baked into compiled files. Whoever changes
 /// `shim/engine`'s configuration raises it (tested there).
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Names the directory of the files that this node's engine can load.
 #[derive(Debug, Clone, PartialEq, Eq)]

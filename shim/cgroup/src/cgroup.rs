@@ -1,5 +1,6 @@
 //! The cgroup of one container.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -240,6 +241,24 @@ impl Cgroup {
     fn freezer_dir(&self) -> Result<&Path, Error> {
         self.dir("freezer")
             .ok_or_else(|| Error::Unsupported("this host has no freezer cgroup".to_owned()))
+    }
+
+    /// The file that holds the memory limit, for reading it again after an update: whoever has it open needs no way
+    /// to the cgroup. `None` where the host limits no memory.
+    pub fn memory_limit(&self) -> Result<Option<File>, Error> {
+        let Some(dir) = self.dir("memory") else {
+            return Ok(None);
+        };
+        let path = dir.join(match self.version {
+            Version::V1 => "memory.limit_in_bytes",
+            Version::V2 => "memory.max",
+        });
+        match File::open(&path).map_err(|error| FileError::new("open", &path, error)) {
+            Ok(file) => Ok(Some(file)),
+            // v2 without the memory controller.
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Watches for OOM kills. To be called once the placement is done.

@@ -89,6 +89,7 @@ pub fn compile_file(wasm: &Path, output: &Path) -> Result<(), Failure> {
     diagnose(&module).map_err(Failure::NotRunnable)?;
     let code = compile(&module).map_err(|error| match error {
         CompileError::Invalid(reason) => Failure::NotRunnable(not_valid(&reason)),
+        CompileError::World(error) => Failure::NotRunnable(error.to_string()),
         other => Failure::Internal(other.to_string()),
     })?;
     File::create(output)

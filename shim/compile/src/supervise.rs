@@ -64,6 +64,7 @@ fn child(module: &[u8], output: &File, pipe: OwnedFd) -> u8 {
             Err(error) => (format!("writing code: {error}"), EXIT_INTERNAL),
         },
         Err(CompileError::Invalid(reason)) => (job::not_valid(&reason), EXIT_NOT_RUNNABLE),
+        Err(CompileError::World(error)) => (error.to_string(), EXIT_NOT_RUNNABLE),
         Err(error) => (error.to_string(), EXIT_INTERNAL),
     };
     let _ = pipe.write_all(sentence.as_bytes());

@@ -2,7 +2,9 @@
 
 use wasmtime::Engine;
 
-use crate::config;
+use crate::componentize::{ComponentizeError, componentize};
+use crate::flavour::{self, Told};
+use crate::{Header, config};
 
 /// A module that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,9 @@ pub enum CompileError {
     /// Not valid WebAssembly, or a proposal that is switched off.
     #[error("{0}")]
     Invalid(String),
+    /// A module that says what world it is made for and does not fit it.
+    #[error(transparent)]
+    World(#[from] ComponentizeError),
 }
 
 /// Compiles a module or component to the bytes that [`crate::load`] maps.
@@ -21,18 +26,19 @@ pub enum CompileError {
 /// # Errors
 /// [`CompileError::Invalid`] with the validator's reason.
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let engine = config::compiler().map_err(|error| CompileError::Engine(format!("{error:#}")))?;
-    let code = if is_component(wasm) {
+    let componentized = componentize(wasm)?;
+    let wasm = componentized.as_deref().unwrap_or(wasm);
+    let Told { flavour, server } = flavour::tell(wasm);
+    let engine =
+        config::compiler(flavour).map_err(|error| CompileError::Engine(format!("{error:#}")))?;
+    let code = if wasmparser::Parser::is_component(wasm) {
         engine.precompile_component(wasm)
     } else {
         Engine::precompile_module(&engine, wasm)
     };
-    code.map_err(|error| CompileError::Invalid(reason(&error)))
-}
-
-/// The layer field of the preamble (component model, `Binary.md`).
-fn is_component(wasm: &[u8]) -> bool {
-    wasm.get(6..8) == Some(&[1, 0])
+    let mut code = code.map_err(|error| CompileError::Invalid(reason(&error)))?;
+    Header::mark(&mut code, flavour, server);
+    Ok(code)
 }
 
 /// The innermost reason, which is the validator's with its offset; what stands around it repeats that the
@@ -49,16 +55,17 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::{Code, Kind, load};
+    use crate::{Code, Flavour, Kind, load};
 
     fn loaded(wat: &str) -> (Engine, Code) {
         let code = compile(&wat::parse_str(wat).unwrap()).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&code).unwrap();
-        let engine = config::commands().unwrap();
         let file = File::open(file.path()).unwrap();
+        let header = Header::read(&file).unwrap();
+        let engine = config::commands(header.flavour).unwrap();
         // SAFETY: compiled above.
-        let code = unsafe { load(&engine, &file) }.unwrap();
+        let code = unsafe { load(&engine, &file, header) }.unwrap();
         (engine, code)
     }
 
@@ -80,6 +87,19 @@ mod tests {
     }
 
     #[test]
+    fn a_component_of_wasi_0_3_is_mapped_by_its_own_engine() {
+        let wat = r#"(component
+            (core module $m (func (export "run") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $run async (result (result)) (canon lift (core func $i "run")))
+            (instance $export (export "run" (func $run)))
+            (export "wasi:cli/run@0.3.0" (instance $export)))"#;
+        let (engine, code) = loaded(wat);
+        let kind = Kind::of(&engine, &code, None).unwrap();
+        assert_eq!(kind, Kind::Command(crate::Wasi::P3));
+    }
+
+    #[test]
     fn the_reason_names_proposal_and_offset() {
         let threads = wat::parse_str("(module (memory 1 1 shared))").unwrap();
         let error = compile(&threads).map(drop).unwrap_err().to_string();
@@ -98,9 +118,10 @@ mod tests {
             .unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&code).unwrap();
-        let engine = config::commands().unwrap();
+        let engine = config::commands(Flavour::Sequential).unwrap();
+        let header = Header::read(file.as_file()).unwrap();
         // SAFETY: compiled above.
-        let refused = unsafe { load(&engine, file.as_file()) };
+        let refused = unsafe { load(&engine, file.as_file(), header) };
         assert!(refused.is_err_and(|error| error.to_string().contains("incompatible version")));
     }
 }

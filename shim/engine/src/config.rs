@@ -10,6 +10,8 @@ use wasmtime::{
     PoolingAllocationConfig, Result, WasmBacktraceDetails, WasmFeatures,
 };
 
+use crate::Flavour;
+
 /// How many requests a server works on at once, and so how many instances can be alive. The default pool
 /// of 1000 costs half a megabyte and 3 ms a process.
 pub const SLOTS: u32 = 32;
@@ -27,8 +29,8 @@ const PARTS: u32 = 20;
 ///
 /// # Errors
 /// When wasmtime refuses the configuration, which would be a mistake here.
-pub fn commands() -> Result<Engine> {
-    Engine::new(&common())
+pub fn commands(flavour: Flavour) -> Result<Engine> {
+    Engine::new(&common(flavour))
 }
 
 /// The engine of servers, which make an instance for each request: a small pool of slots that stay warm.
@@ -37,7 +39,7 @@ pub fn commands() -> Result<Engine> {
 ///
 /// # Errors
 /// As [`commands`].
-pub fn servers() -> Result<Engine> {
+pub fn servers(flavour: Flavour) -> Result<Engine> {
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() {
         KEEP_RESIDENT
     } else {
@@ -61,16 +63,21 @@ pub fn servers() -> Result<Engine> {
         .linear_memory_keep_resident(keep)
         .table_keep_resident(keep)
         .pagemap_scan(Enabled::Auto);
-    let mut config = common();
+    let mut config = common(flavour);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    Engine::new(&config).or_else(|_| commands())
+    Engine::new(&config).or_else(|_| commands(flavour))
 }
 
-/// The configuration that compiler and workers share.
-fn common() -> Config {
+/// The configuration that compiler and workers share. A file says in its header which flavour it is
+/// ([`crate::Header`]).
+fn common(flavour: Flavour) -> Config {
+    let (concurrent, suffix) = match flavour {
+        Flavour::Sequential => (false, ""),
+        Flavour::Concurrent => (true, "-concurrent"),
+    };
     let mut config = Config::new();
     // Our own version string: the engine's and the revision of what follows.
-    let version = ModuleVersionStrategy::Custom(format!("{ENGINE}-r{REVISION}"));
+    let version = ModuleVersionStrategy::Custom(format!("{ENGINE}-r{REVISION}{suffix}"));
     if let Err(error) = config.module_version(version) {
         unreachable!("the version is shorter than 255 bytes: {error}");
     }
@@ -78,7 +85,7 @@ fn common() -> Config {
         // Heap images are mapped from the compiled file and shared by all pods until they are written to.
         .memory_init_cow(true)
         // WASI 0.3 needs it; with 0.2 it costs a tenth of the requests a second.
-        .concurrency_support(false)
+        .concurrency_support(concurrent)
         // Lets other requests of a server go on beside one that computes, and SIGTERM end it. 3 %.
         .epoch_interruption(true)
         // Not registered for the system's unwinder: traps walk frame pointers.
@@ -99,8 +106,8 @@ fn common() -> Config {
 /// # Errors
 /// As [`commands`].
 #[cfg(feature = "compiler")]
-pub fn compiler() -> Result<Engine> {
-    let mut config = common();
+pub fn compiler(flavour: Flavour) -> Result<Engine> {
+    let mut config = common(flavour);
     config
         .cranelift_opt_level(wasmtime::OptLevel::Speed)
         .parallel_compilation(true);
@@ -127,7 +134,28 @@ mod tests {
     /// REVISION in shim/cache/src/key.rs, then accept the new text here.
     #[test]
     fn the_revision_names_this_configuration() {
-        let config = common();
+        let proposals = |asynchronous| {
+            format!(
+                "mutable_global saturating_float_to_int sign_extension reference_types multi_value bulk_memory \
+                 simd relaxed_simd tail_call floats multi_memory exceptions memory64 extended_const \
+                 component_model function_references gc gc_types {asynchronous}call_indirect_overlong \
+                 bulk_memory_opt"
+            )
+        };
+        let tunables =
+            ": true, epoch_interruption: true, memory_init_cow: true, concurrency_support";
+        assert_eq!(
+            described(Flavour::Sequential),
+            format!("r2: {}; {tunables}: false }}", proposals(""))
+        );
+        assert_eq!(
+            described(Flavour::Concurrent),
+            format!("r2: {}; {tunables}: true }}", proposals("cm_async "))
+        );
+    }
+
+    fn described(flavour: Flavour) -> String {
+        let config = common(flavour);
         let shown = format!("{config:?}");
         let settings: Vec<_> = shown
             .trim_start_matches("Config {")
@@ -143,19 +171,14 @@ mod tests {
         let tunables = shown
             .rsplit_once("parse_wasm_debuginfo")
             .map(|(_, rest)| rest);
-        assert_eq!(
-            format!("r{REVISION}: {proposals}; {}", tunables.unwrap_or(&shown)),
-            "r1: mutable_global saturating_float_to_int sign_extension reference_types multi_value \
-             bulk_memory simd relaxed_simd tail_call floats multi_memory exceptions memory64 \
-             extended_const component_model function_references gc gc_types call_indirect_overlong \
-             bulk_memory_opt; : true, epoch_interruption: true, memory_init_cow: true, \
-             concurrency_support: false }",
-        );
+        format!("r{REVISION}: {proposals}; {}", tunables.unwrap_or(&shown))
     }
 
     #[test]
-    fn both_allocators_are_accepted() {
-        commands().unwrap();
-        servers().unwrap();
+    fn both_allocators_and_flavours_are_accepted() {
+        for flavour in [Flavour::Sequential, Flavour::Concurrent] {
+            commands(flavour).unwrap();
+            servers(flavour).unwrap();
+        }
     }
 }

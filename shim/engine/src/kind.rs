@@ -16,11 +16,21 @@ pub enum Kind {
         initialize: bool,
     },
     /// A component that exports `wasi:cli/run`.
-    Command,
-    /// A component that exports `wasi:http/incoming-handler`.
-    Server,
+    Command(Wasi),
+    /// A component that answers HTTP requests: it exports `wasi:http/incoming-handler@0.2` or
+    /// `wasi:http/handler@0.3`.
+    Server(Wasi),
     /// A component of which one function was asked for by name.
     Function(String),
+}
+
+/// The version of WASI that a component's entry is of; it may import others beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wasi {
+    /// 0.2.x
+    P2,
+    /// 0.3.x
+    P3,
 }
 
 /// A guest that cannot be run.
@@ -38,17 +48,17 @@ pub enum KindError {
         /// What there is.
         exports: Vec<String>,
     },
-    /// The function asked for wants arguments that nobody gives.
-    #[error("the function `{0}` takes parameters; only functions without any can be run")]
-    Parameters(String),
-    /// A component for a later WASI.
+    /// `_start` is none of WASI.
+    #[error("the function `_start` takes parameters, so the module is no WASI command")]
+    Parameters,
+    /// A component for another WASI: a draft, or a later one.
     #[error(
-        "the component is made for `{0}`, which this version does not run; build it for WASI 0.2"
+        "the component is made for `{0}`, which this version does not run; build it for WASI 0.2 or 0.3.0"
     )]
-    Later(String),
+    Other(String),
     /// A component that exports neither.
     #[error(
-        "the component exports neither `wasi:cli/run@0.2` nor `wasi:http/incoming-handler@0.2`{}",
+        "the component exports neither `wasi:cli/run`, `wasi:http/incoming-handler@0.2` nor `wasi:http/handler@0.3`{}",
         offered(.0)
     )]
     NoWorld(Vec<String>),
@@ -82,13 +92,7 @@ impl Kind {
                 let ty = component.component_type();
                 let exports: Vec<_> = ty
                     .exports(engine)
-                    .map(|(name, item)| {
-                        let parameters = match item.ty {
-                            ComponentItem::ComponentFunc(ty) => Some(ty.params().len()),
-                            _ => None,
-                        };
-                        (name, parameters)
-                    })
+                    .map(|(name, item)| (name, matches!(item.ty, ComponentItem::ComponentFunc(_))))
                     .collect();
                 component_kind(&exports, function)
             }
@@ -100,11 +104,11 @@ impl Kind {
 fn module_kind(functions: &[(&str, usize)], function: Option<&str>) -> Result<Kind, KindError> {
     let wanted = function.unwrap_or("_start");
     match functions.iter().find(|(name, _)| *name == wanted) {
-        Some((_, 0)) => Ok(Kind::Module {
+        Some((_, parameters)) if *parameters == 0 || function.is_some() => Ok(Kind::Module {
             function: wanted.to_owned(),
             initialize: functions.contains(&("_initialize", 0)) && wanted != "_initialize",
         }),
-        Some(_) => Err(KindError::Parameters(wanted.to_owned())),
+        Some(_) => Err(KindError::Parameters),
         None => {
             let names = few(functions.iter().map(|(name, _)| *name));
             Err(match function {
@@ -118,42 +122,76 @@ fn module_kind(functions: &[(&str, usize)], function: Option<&str>) -> Result<Ki
     }
 }
 
-/// `exports` are all of them, functions with the number of their parameters.
-fn component_kind(
-    exports: &[(&str, Option<usize>)],
-    function: Option<&str>,
-) -> Result<Kind, KindError> {
+/// `exports` are all of them, and whether they are functions.
+fn component_kind(exports: &[(&str, bool)], function: Option<&str>) -> Result<Kind, KindError> {
     let names = || exports.iter().map(|(name, _)| *name);
     if let Some(function) = function {
         return match exports.iter().find(|(name, _)| *name == function) {
-            Some((_, Some(0))) => Ok(Kind::Function(function.to_owned())),
-            Some((_, Some(_))) => Err(KindError::Parameters(function.to_owned())),
+            Some((_, true)) => Ok(Kind::Function(function.to_owned())),
             _ => Err(KindError::NoFunction {
                 name: function.to_owned(),
                 exports: few(names()),
             }),
         };
     }
-    // The order of runwasi's shim: a component that can do both is a server.
-    if names().any(|name| name.starts_with("wasi:http/incoming-handler@0.2.")) {
-        return Ok(Kind::Server);
+    // The order of runwasi's shim: a component that can do both is a server. Of two versions the later one.
+    let of = |entry: fn(&str) -> Option<Wasi>| {
+        let found: Vec<_> = names().filter_map(entry).collect();
+        found
+            .contains(&Wasi::P3)
+            .then_some(Wasi::P3)
+            .or(found.first().copied())
+    };
+    if let Some(wasi) = of(server) {
+        return Ok(Kind::Server(wasi));
     }
-    if names().any(|name| name.starts_with("wasi:cli/run@0.2.")) {
-        return Ok(Kind::Command);
+    if let Some(wasi) = of(command) {
+        return Ok(Kind::Command(wasi));
     }
-    let later = names().find(|name| {
+    let other = names().find(|name| {
         [
-            "wasi:http/handler@",
-            "wasi:http/incoming-handler@",
-            "wasi:cli/run@",
+            "wasi:http/handler",
+            "wasi:http/incoming-handler",
+            "wasi:cli/run",
         ]
-        .iter()
-        .any(|known| name.starts_with(known))
+        .into_iter()
+        .any(|known| name.split('@').next() == Some(known))
     });
-    Err(match later {
-        Some(name) => KindError::Later(name.to_owned()),
+    Err(match other {
+        Some(name) => KindError::Other(name.to_owned()),
         None => KindError::NoWorld(few(names())),
     })
+}
+
+fn server(name: &str) -> Option<Wasi> {
+    if released(name, "wasi:http/handler", "0.3.") {
+        Some(Wasi::P3)
+    } else {
+        released(name, "wasi:http/incoming-handler", "0.2.").then_some(Wasi::P2)
+    }
+}
+
+fn command(name: &str) -> Option<Wasi> {
+    if released(name, "wasi:cli/run", "0.3.") {
+        Some(Wasi::P3)
+    } else {
+        released(name, "wasi:cli/run", "0.2.").then_some(Wasi::P2)
+    }
+}
+
+/// Whether the export of this name makes a component a server.
+#[cfg(feature = "compiler")]
+pub(crate) fn is_server(name: &str) -> bool {
+    server(name).is_some()
+}
+
+/// Whether `name` is `interface` in a release that begins with `version`. Drafts (`0.3.0-rc-…`) match nothing
+/// but themselves.
+pub(crate) fn released(name: &str, interface: &str, version: &str) -> bool {
+    let of = name
+        .strip_prefix(interface)
+        .and_then(|rest| rest.strip_prefix('@'));
+    of.is_some_and(|of| of.starts_with(version) && !of.contains('-'))
 }
 
 /// The first names, quoted: a sentence, not a listing.
@@ -200,38 +238,50 @@ mod tests {
             initialize: true,
         };
         assert_eq!(module_kind(&exports, Some("work")), Ok(expected));
-        let errors = [Some("add"), Some("absent"), None]
+        let kind = module_kind(&exports, Some("add"));
+        assert!(matches!(kind, Ok(Kind::Module { function, .. }) if function == "add"));
+        let errors = [Some("absent"), None]
             .map(|function| module_kind(&exports, function).unwrap_err().to_string());
         assert_eq!(
             errors,
             [
-                "the function `add` takes parameters; only functions without any can be run",
                 "there is no exported function `absent`; it exports `_initialize`, `work`, `add`",
                 "the module exports no `_start`, so it is no WASI command; it exports `_initialize`, `work`, `add`",
             ]
         );
+        let error = module_kind(&[("_start", 2)], None).unwrap_err();
+        assert_eq!(error, KindError::Parameters);
     }
 
     #[test]
     fn components_are_told_by_their_world() {
-        let kind = |name| component_kind(&[(name, None)], None);
-        assert_eq!(kind("wasi:cli/run@0.2.0"), Ok(Kind::Command));
-        assert_eq!(kind("wasi:cli/run@0.2.12"), Ok(Kind::Command));
-        assert_eq!(kind("wasi:http/incoming-handler@0.2.3"), Ok(Kind::Server));
-        assert!(matches!(
-            kind("wasi:http/handler@0.3.0"),
-            Err(KindError::Later(_))
-        ));
-        assert!(matches!(
-            kind("wasi:cli/run@0.3.0"),
-            Err(KindError::Later(_))
-        ));
+        let kind = |name| component_kind(&[(name, false)], None);
+        assert_eq!(kind("wasi:cli/run@0.2.0"), Ok(Kind::Command(Wasi::P2)));
+        assert_eq!(kind("wasi:cli/run@0.2.12"), Ok(Kind::Command(Wasi::P2)));
+        assert_eq!(kind("wasi:cli/run@0.3.0"), Ok(Kind::Command(Wasi::P3)));
+        assert_eq!(
+            kind("wasi:http/incoming-handler@0.2.3"),
+            Ok(Kind::Server(Wasi::P2))
+        );
+        assert_eq!(kind("wasi:http/handler@0.3.0"), Ok(Kind::Server(Wasi::P3)));
+        for other in [
+            "wasi:http/handler@0.3.0-rc-2026-03-15",
+            "wasi:http/incoming-handler",
+            "wasi:cli/run@0.4.0",
+        ] {
+            assert_eq!(kind(other), Err(KindError::Other(other.to_owned())));
+        }
         assert!(matches!(kind("my:own/thing"), Err(KindError::NoWorld(_))));
         let both = [
-            ("wasi:cli/run@0.2.0", None),
-            ("wasi:http/incoming-handler@0.2.0", None),
+            ("wasi:cli/run@0.2.0", false),
+            ("wasi:http/incoming-handler@0.2.0", false),
         ];
-        assert_eq!(component_kind(&both, None), Ok(Kind::Server));
+        assert_eq!(component_kind(&both, None), Ok(Kind::Server(Wasi::P2)));
+        let both = [
+            ("wasi:http/incoming-handler@0.2.0", false),
+            ("wasi:http/handler@0.3.0", false),
+        ];
+        assert_eq!(component_kind(&both, None), Ok(Kind::Server(Wasi::P3)));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use wasmtime::component::Component;
-use wasmtime::{Engine, Module, Precompiled};
+use wasmtime::{Engine, Module};
+
+use crate::Header;
 
 /// Loaded code.
 #[derive(Clone)]
@@ -30,7 +32,8 @@ pub enum LoadError {
     Unsuited(wasmtime::Error),
 }
 
-/// Maps the code in `file`, so that its pages are shared by all who run it.
+/// Maps the code in `file`, so that its pages are shared by all who run it. `header` is the file's, and
+/// `engine` of its flavour.
 ///
 /// # Safety
 /// `file` must come out of the node's cache (`slipway_shim_cache::Cache`), or be code that the caller has
@@ -38,21 +41,17 @@ pub enum LoadError {
 ///
 /// # Errors
 /// When the file cannot be read or was made by another engine.
-pub unsafe fn load(engine: &Engine, file: &File) -> Result<Code, LoadError> {
-    // Components have no call that takes a descriptor (wasmtime 48); the path names this very file.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match Engine::detect_precompiled_file(&path).map_err(LoadError::Unsuited)? {
-        Some(Precompiled::Module) => {
-            let file = file.try_clone()?;
-            // SAFETY: the caller vouches for the file.
-            let module = unsafe { Module::deserialize_open_file(engine, file) };
-            module.map(Code::Module).map_err(LoadError::Unsuited)
-        }
-        Some(Precompiled::Component) => {
-            // SAFETY: the caller vouches for the file.
-            let component = unsafe { Component::deserialize_file(engine, path) };
-            component.map(Code::Component).map_err(LoadError::Unsuited)
-        }
-        None => Err(LoadError::Foreign),
+pub unsafe fn load(engine: &Engine, file: &File, header: Header) -> Result<Code, LoadError> {
+    if header.component {
+        // Components have no call that takes a descriptor (wasmtime 48); the path names this very file.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the caller vouches for the file.
+        let component = unsafe { Component::deserialize_file(engine, path) };
+        component.map(Code::Component).map_err(LoadError::Unsuited)
+    } else {
+        let file = file.try_clone()?;
+        // SAFETY: the caller vouches for the file.
+        let module = unsafe { Module::deserialize_open_file(engine, file) };
+        module.map(Code::Module).map_err(LoadError::Unsuited)
     }
 }

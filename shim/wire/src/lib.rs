@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pod process                      worker (one a container)
-//!     | -- Plan ----------------------> |  enter namespaces, mount, pivot, drop ids and capabilities
+//!     | -- Plan + memory limit fd ----> |  enter namespaces, mount, pivot, drop ids and capabilities
 //!     | <-------- NeedCode + wasm fd -- |  the file that process.args[0] names; without one, NeedImage
 //!     | -- Code + .cwasm fd ----------> |  or NoCode: nothing to run, the sentence that says why
 //!     | <-------------------- Ready --- |  linked and sealed: Task.Create answers

@@ -9,7 +9,8 @@ use crate::Plan;
 /// From the pod process to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// What to become. Always the first message.
+    /// What to become. Always the first message. The file of the cgroup's memory limit is attached where there
+    /// is one: a limit that was raised is read there.
     Plan(Box<Plan>),
     /// Another process of a container that stands: instead of `Plan`. Only `process`, `seccomp` and `limits` of it
     /// count. The directory `/proc/<pid>` of the container's first process is attached: it leads to its namespaces,

@@ -1,11 +1,13 @@
-//! Components: WASI 0.2 commands and single functions.
+//! Components: commands of WASI 0.2 and 0.3, and single functions.
 
-use wasmtime::component::{Component, InstancePre, Linker, Val};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::{p2, p3};
+use wasmtime_wasi_config::WasiConfig;
 
-use slipway_shim_engine::imports;
+use slipway_shim_engine::{Flavour, Wasi, imports};
 
+use crate::function::{self, Arguments};
 use crate::host::ComponentHost;
 use crate::{Ending, Invocation};
 
@@ -13,30 +15,64 @@ use crate::{Ending, Invocation};
 const NEVER: u64 = u64::MAX / 2;
 
 /// Links a component with everything that is offered: all of `wasi:cli` and `wasi:http`, whatever its
-/// world. Both Spin SDKs' servers import more than the proxy world has.
+/// world. Both Spin SDKs' servers import more than the proxy world has. WASI 0.3 is linked for components of
+/// its flavour only, and `wasi:config` for those that ask for it: linking costs memory.
 ///
 /// # Errors
 /// What the user is told when an import is missing.
 pub(crate) fn link(
     engine: &Engine,
     component: &Component,
+    flavour: Flavour,
 ) -> Result<InstancePre<ComponentHost>, String> {
-    if let Some(missing) = imports::missing_in_component(engine, &component.component_type()) {
+    let ty = component.component_type();
+    if let Some(missing) = imports::missing_in_component(engine, &ty) {
         return Err(missing.to_string());
     }
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
-        .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
-        .and_then(|()| linker.instantiate_pre(component))
-        .map_err(|error| imports::mismatch(&error))
+    let mut offer = || {
+        p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        if flavour == Flavour::Concurrent {
+            p3::add_to_linker(&mut linker)?;
+            wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        }
+        if wants_config(engine, component) {
+            wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut ComponentHost| {
+                WasiConfig::from(host.config())
+            })?;
+        }
+        linker.instantiate_pre(component)
+    };
+    offer().map_err(|error| imports::mismatch(&error))
+}
+
+/// Whether a component reads configuration.
+pub(crate) fn wants_config(engine: &Engine, component: &Component) -> bool {
+    let ty = component.component_type();
+    ty.imports(engine).any(|(name, _)| name == imports::CONFIG)
 }
 
 /// What of a component is run.
 pub(crate) enum Entry {
-    /// `wasi:cli/run`
-    Command(CommandPre<ComponentHost>),
+    /// `wasi:cli/run@0.2`
+    P2(p2::bindings::CommandPre<ComponentHost>),
+    /// `wasi:cli/run@0.3`
+    P3(p3::bindings::CommandPre<ComponentHost>),
     /// One exported function.
-    Function(InstancePre<ComponentHost>, String),
+    Function(InstancePre<ComponentHost>, String, Arguments),
+}
+
+impl Entry {
+    /// # Errors
+    /// What the user is told when the component's types are not those of WASI.
+    pub(crate) fn command(pre: InstancePre<ComponentHost>, wasi: Wasi) -> Result<Self, String> {
+        match wasi {
+            Wasi::P2 => p2::bindings::CommandPre::new(pre).map(Self::P2),
+            Wasi::P3 => p3::bindings::CommandPre::new(pre).map(Self::P3),
+        }
+        .map_err(|error| imports::mismatch(&error))
+    }
 }
 
 /// A component that is ready to run.
@@ -66,20 +102,21 @@ impl Linked {
     async fn call(self) -> wasmtime::Result<bool> {
         let Self { mut store, entry } = self;
         match entry {
-            Entry::Command(command) => {
+            Entry::P2(command) => {
                 let command = command.instantiate_async(&mut store).await?;
                 let result = command.wasi_cli_run().call_run(&mut store).await?;
                 Ok(result.is_ok())
             }
-            Entry::Function(instance, name) => {
+            Entry::P3(command) => {
+                let command = command.instantiate_async(&mut store).await?;
+                let run = async |store: &wasmtime::component::Accessor<_>| {
+                    command.wasi_cli_run().call_run(store).await
+                };
+                Ok(store.run_concurrent(run).await??.is_ok())
+            }
+            Entry::Function(instance, name, arguments) => {
                 let instance = instance.instantiate_async(&mut store).await?;
-                let function = instance
-                    .get_func(&mut store, &name)
-                    .ok_or_else(|| wasmtime::format_err!("there is no function `{name}`"))?;
-                let count = function.ty(&store).results().len();
-                let mut results = vec![Val::Bool(false); count];
-                function.call_async(&mut store, &[], &mut results).await?;
-                Ok(!matches!(results.first(), Some(Val::Result(Err(_)))))
+                function::call_component(&mut store, &instance, &name, arguments).await
             }
         }
     }

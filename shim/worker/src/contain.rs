@@ -81,9 +81,9 @@ fn lost(error: &GaveUp) -> i32 {
 /// Sets up the container and its guest. `Ok(Err(_))` is a guest that cannot be run, which the user is told
 /// when the container is started.
 fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
-    let (plan, joined) = match channel.recv()? {
-        (ToWorker::Plan(plan), _) => (plan, None),
-        (ToWorker::Join(plan), Some(container)) => (plan, Some(container)),
+    let (plan, joined, memory_limit) = match channel.recv()? {
+        (ToWorker::Plan(plan), limit) => (plan, None, limit.map(File::from)),
+        (ToWorker::Join(plan), Some(container)) => (plan, Some(container), None),
         (other, _) => return Err(unexpected(&other)),
     };
     signals::end_at_once().map_err(GaveUp::Signals)?;
@@ -110,7 +110,7 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
     let prepared = match found {
         Ok((code, invocation)) => {
             // SAFETY: the pod process sends files out of the node's cache only.
-            unsafe { Guest::prepare(&code, invocation) }
+            unsafe { Guest::prepare(&code, invocation, memory_limit) }
         }
         Err(ending) => Err(ending),
     };

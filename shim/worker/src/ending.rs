@@ -51,6 +51,16 @@ impl Ending {
         }
     }
 
+    /// Adds what to do about a trap.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: &str) -> Self {
+        if let Some(message) = &mut self.message {
+            message.push_str("\nhint: ");
+            message.push_str(hint);
+        }
+        self
+    }
+
     /// Tells the user, on stderr and in the termination message, and gives the exit status.
     #[must_use]
     pub fn tell(&self) -> i32 {

@@ -2,17 +2,19 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use slipway_shim_engine::{Code, Kind, config, load};
+use slipway_shim_engine::{Code, Header, Kind, config, load};
 use tokio::runtime::Runtime;
-use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 use crate::component::{self, Entry};
 use crate::ending::say;
 use crate::host::{ComponentHost, ModuleHost, Output};
 use crate::memory::{Budget, Share};
 use crate::server::Server;
-use crate::{Ending, Invocation, module, signals};
+use crate::{Ending, Invocation, function, module, settings, signals};
 
 /// A guest for which everything is done that can be done before it runs.
 pub(crate) struct Guest {
@@ -28,76 +30,34 @@ enum Linked {
 }
 
 impl Guest {
-    /// Maps and links the code in `file`.
+    /// Maps and links the code in `file`. `memory_limit` is the cgroup's file of that name, if there is one.
     ///
     /// # Safety
     /// As for [`load`]: the code is run as it is.
     ///
     /// # Errors
     /// The ending that tells the user why this guest cannot be run.
-    pub(crate) unsafe fn prepare(file: &File, invocation: Invocation) -> Result<Self, Ending> {
-        let path = invocation.path().to_owned();
-        let refuse = |reason: String| Ending::not_runnable(&path, reason);
-        let engine = config::commands().map_err(|error| refuse(format!("{error:#}")))?;
+    pub(crate) unsafe fn prepare(
+        file: &File,
+        invocation: Invocation,
+        memory_limit: Option<File>,
+    ) -> Result<Self, Ending> {
+        let budget = Budget::new(invocation.memory, memory_limit);
         // SAFETY: passed on to our caller.
-        let code = unsafe { load(&engine, file) }.map_err(|error| refuse(error.to_string()))?;
-        let kind = Kind::of(&engine, &code, invocation.function.as_deref());
-        let kind = kind.map_err(|error| refuse(error.to_string()))?;
-
-        let output = Output::new().map_err(|error| refuse(format!("its output: {error}")))?;
-        let budget = Budget::new(invocation.memory);
-        let surroundings = |error: wasmtime::Error| refuse(format!("its surroundings: {error:#}"));
-        let linked = match (code, kind) {
-            (
-                Code::Module(module),
-                Kind::Module {
-                    function,
-                    initialize,
-                },
-            ) => {
-                let host = ModuleHost::new(&invocation, &output, Share::of(&budget));
-                let host = host.map_err(surroundings)?;
-                let linked = module::link(&engine, &module, host, function, initialize);
-                Linked::Module(linked.map_err(refuse)?)
-            }
-            (Code::Component(_), Kind::Server) => {
-                // Another allocator, which must be known before the code is mapped.
-                drop(engine);
-                let engine = config::servers().map_err(|error| refuse(format!("{error:#}")))?;
-                // SAFETY: passed on to our caller.
-                let code = unsafe { load(&engine, file) };
-                let Code::Component(component) = code.map_err(|error| refuse(error.to_string()))?
-                else {
-                    return Err(refuse("is no component any more".to_owned()));
-                };
-                let pre = component::link(&engine, &component).map_err(refuse)?;
-                let server = Server::new(pre, &invocation, output, budget);
-                Linked::Server(server.map_err(refuse)?)
-            }
-            (Code::Component(component), kind) => {
-                let pre = component::link(&engine, &component).map_err(refuse)?;
-                let host = ComponentHost::command(&invocation, &output, Share::of(&budget));
-                let host = host.map_err(surroundings)?;
-                let entry =
-                    match kind {
-                        Kind::Function(name) => Entry::Function(pre, name),
-                        _ => Entry::Command(CommandPre::new(pre).map_err(|error| {
-                            refuse(slipway_shim_engine::imports::mismatch(&error))
-                        })?),
-                    };
-                Linked::Component(component::Linked::new(&engine, host, entry))
-            }
-            (Code::Module(_), _) => return Err(refuse("is no component".to_owned())),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| refuse(format!("starting: {error}")))?;
-        Ok(Self {
-            invocation,
-            linked,
-            runtime,
-        })
+        unsafe { link(file, &invocation, &budget) }
+            .and_then(|linked| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| format!("starting: {error}"))?;
+                Ok((linked, runtime))
+            })
+            .map_err(|reason| Ending::not_runnable(invocation.path(), reason))
+            .map(|(linked, runtime)| Self {
+                invocation,
+                linked,
+                runtime,
+            })
     }
 
     /// Runs the guest to its end.
@@ -123,6 +83,81 @@ impl Guest {
     }
 }
 
+/// # Safety
+/// As for [`load`].
+unsafe fn link(
+    file: &File,
+    invocation: &Invocation,
+    budget: &Arc<Budget>,
+) -> Result<Linked, String> {
+    let header = Header::read(file).map_err(|error| error.to_string())?;
+    let function = invocation.function.as_deref();
+    // The allocator must be known before the code is mapped.
+    let engine = match function {
+        None if header.server => config::servers(header.flavour),
+        _ => config::commands(header.flavour),
+    };
+    let engine = engine.map_err(|error| format!("{error:#}"))?;
+    // SAFETY: passed on to our caller.
+    let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
+    let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;
+    let output = Output::new().map_err(|error| format!("its output: {error}"))?;
+    let surroundings = |error: wasmtime::Error| format!("its surroundings: {error:#}");
+    match (code, kind) {
+        (
+            Code::Module(module),
+            Kind::Module {
+                function,
+                initialize,
+            },
+        ) => {
+            let host = ModuleHost::new(invocation, &output, Share::of(budget));
+            let host = host.map_err(surroundings)?;
+            let given = invocation.arguments();
+            module::link(&engine, &module, host, function, given, initialize).map(Linked::Module)
+        }
+        (Code::Component(component), kind) => {
+            let pre = component::link(&engine, &component, header.flavour)?;
+            let output = configured(output, &engine, &component, invocation)?;
+            let entry = match kind {
+                Kind::Server(wasi) => {
+                    let budget = Arc::clone(budget);
+                    let server = Server::new(pre, wasi, invocation, output, budget);
+                    return server.map(Linked::Server);
+                }
+                Kind::Command(wasi) => Entry::command(pre, wasi)?,
+                Kind::Function(name) => {
+                    let given = invocation.arguments();
+                    let arguments =
+                        function::component_arguments(&engine, &component, &name, given)?;
+                    Entry::Function(pre, name, arguments)
+                }
+                Kind::Module { .. } => return Err("is no core module".to_owned()),
+            };
+            let host = ComponentHost::command(invocation, &output, Share::of(budget));
+            let host = host.map_err(surroundings)?;
+            let linked = component::Linked::new(&engine, host, entry);
+            Ok(Linked::Component(linked))
+        }
+        (Code::Module(_), _) => Err("is no component".to_owned()),
+    }
+}
+
+/// With what a component finds in `wasi:config`, if it looks there.
+fn configured(
+    output: Output,
+    engine: &Engine,
+    component: &Component,
+    invocation: &Invocation,
+) -> Result<Output, String> {
+    if !component::wants_config(engine, component) {
+        return Ok(output);
+    }
+    settings::collect(invocation, Path::new(settings::FOLDER))
+        .map(|values| output.configured(values))
+        .map_err(|error| error.to_string())
+}
+
 /// Runs a file of compiled code in this very environment and gives the exit status.
 #[must_use]
 pub fn run_file(code: &Path, invocation: Invocation) -> i32 {
@@ -130,7 +165,7 @@ pub fn run_file(code: &Path, invocation: Invocation) -> i32 {
         .and_then(|()| File::open(code))
         .map_err(|error| Ending::not_runnable(invocation.path(), error))
         // SAFETY: whoever runs this by hand vouches for the file, as for this program.
-        .and_then(|file| unsafe { Guest::prepare(&file, invocation) })
+        .and_then(|file| unsafe { Guest::prepare(&file, invocation, None) })
         .map_or_else(|ending| ending, Guest::run);
     ending.tell()
 }

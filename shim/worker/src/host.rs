@@ -3,22 +3,25 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::Invocation;
 use crate::memory::Share;
 
-/// The container's output. Bytes go to the descriptors as the guest writes them: nothing is kept back that
-/// a sudden end could lose.
+/// What all instances share: the container's output and configuration. Bytes go to the descriptors as the guest
+/// writes them: nothing is kept back that a sudden end could lose.
 #[derive(Clone)]
 pub(crate) struct Output {
     stdout: OutputFile,
     stderr: OutputFile,
+    config: Arc<WasiConfigVariables>,
 }
 
 impl Output {
@@ -28,7 +31,14 @@ impl Output {
         Ok(Self {
             stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
             stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
+            config: Arc::default(),
         })
+    }
+
+    /// The same with something to configure a guest with.
+    pub(crate) fn configured(mut self, config: WasiConfigVariables) -> Self {
+        self.config = Arc::new(config);
+        self
     }
 }
 
@@ -87,6 +97,7 @@ pub(crate) struct ComponentHost {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
+    config: Arc<WasiConfigVariables>,
     pub(crate) memory: Share,
 }
 
@@ -103,7 +114,7 @@ impl ComponentHost {
         let mut builder = builder(invocation, output)?;
         // Waits in a thread of its own, since a component may wait for other things beside input.
         builder.stdin(wasmtime_wasi::cli::stdin());
-        Ok(Self::with(builder, memory))
+        Ok(Self::with(builder, output, memory))
     }
 
     /// For one request: without stdin, with a name for the request (as runwasi's shim has it).
@@ -118,14 +129,20 @@ impl ComponentHost {
     ) -> wasmtime::Result<Self> {
         let mut builder = builder(invocation, output)?;
         builder.env("REQUEST_ID", id.to_string());
-        Ok(Self::with(builder, memory))
+        Ok(Self::with(builder, output, memory))
     }
 
-    fn with(mut builder: WasiCtxBuilder, memory: Share) -> Self {
+    /// What `wasi:config` answers with.
+    pub(crate) fn config(&self) -> &WasiConfigVariables {
+        &self.config
+    }
+
+    fn with(mut builder: WasiCtxBuilder, output: &Output, memory: Share) -> Self {
         Self {
             wasi: builder.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
+            config: Arc::clone(&output.config),
             memory,
         }
     }

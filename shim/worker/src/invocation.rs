@@ -62,6 +62,12 @@ impl Invocation {
         self.args.first().map_or("the guest", String::as_str)
     }
 
+    /// What follows the path.
+    #[must_use]
+    pub fn arguments(&self) -> &[String] {
+        self.args.get(1..).unwrap_or_default()
+    }
+
     /// A variable of the guest; the last one counts, as for a shell.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {

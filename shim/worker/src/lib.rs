@@ -7,6 +7,8 @@
 //! guest        load, tell the kind, link: everything that can fail before the guest runs
 //! module, component, server        run it
 //! exec         instead of a guest: the built-in shell of `kubectl exec`
+//! function     arguments and results of a function that is called by name
+//! settings     what `wasi:config` answers with
 //! ending       why it ended: exit status, and one sentence for the user
 //! ```
 //!
@@ -20,12 +22,14 @@ mod component;
 mod contain;
 mod ending;
 mod exec;
+mod function;
 mod guest;
 mod host;
 mod invocation;
 mod memory;
 mod module;
 mod server;
+mod settings;
 mod signals;
 
 pub use args::{Args, UsageError};

@@ -1,6 +1,8 @@
 //! The guest's memory, kept below the container's limit: `memory.grow` fails, which a guest can handle,
 //! before the kernel kills the worker, which it cannot.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,21 +16,76 @@ const SHARE: u64 = 16;
 /// What all instances of a worker may use together.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
+    /// The cgroup's own file, which says what the limit is now.
+    file: Option<File>,
 }
 
 impl Budget {
-    /// The budget of a container with this limit.
-    pub(crate) fn new(limit: Option<u64>) -> Arc<Self> {
-        let limit = limit.map_or(usize::MAX, |limit| {
-            let left = limit.saturating_sub(HEADROOM.max(limit / SHARE));
-            usize::try_from(left.max(limit / 2)).unwrap_or(usize::MAX)
-        });
+    /// The budget of a container with this limit in bytes. `file` is the cgroup's `memory.max` or
+    /// `memory.limit_in_bytes`, read again when a growth would be refused: the limit may have been raised
+    /// (in-place resize, KEP-1287).
+    pub(crate) fn new(limit: Option<u64>, file: Option<File>) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(usable(limit)),
             used: AtomicUsize::new(0),
+            file,
         })
+    }
+
+    /// Bytes that guests may use.
+    #[cfg(test)]
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.fits(bytes) || self.look_again() && self.fits(bytes)
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let within = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .is_ok()
+    }
+
+    /// Whether the limit has changed. One that cannot be read stays as it was.
+    fn look_again(&self) -> bool {
+        let Some(file) = &self.file else {
+            return false;
+        };
+        let mut text = [0; 32];
+        let now = match file.read_at(&mut text, 0) {
+            Ok(length) => parse(&text[..length]),
+            Err(_) => None,
+        };
+        now.is_some_and(|limit| {
+            let limit = usable(limit);
+            self.limit.swap(limit, Ordering::Relaxed) != limit
+        })
+    }
+}
+
+/// What is left of a limit for guests.
+fn usable(limit: Option<u64>) -> usize {
+    limit.map_or(usize::MAX, |limit| {
+        let left = limit.saturating_sub(HEADROOM.max(limit / SHARE));
+        usize::try_from(left.max(limit / 2)).unwrap_or(usize::MAX)
+    })
+}
+
+/// The content of such a file: a number of bytes, or `max`. Version 1 has no word for it and prints a number
+/// that no machine has.
+fn parse(text: &[u8]) -> Option<Option<u64>> {
+    match str::from_utf8(text).ok()?.trim() {
+        "max" => Some(None),
+        number => number
+            .parse()
+            .ok()
+            .map(|bytes: u64| (bytes < 1 << 62).then_some(bytes)),
     }
 }
 
@@ -53,16 +110,15 @@ impl Share {
     /// Memory that an instance has from the start is never refused: it is zero pages that cost nothing
     /// until they are touched, and some toolchains ask for plenty.
     fn take(&mut self, initial: bool, bytes: usize) -> bool {
-        let used = self.budget.used.load(Ordering::Relaxed);
-        let fits = used
-            .checked_add(bytes)
-            .is_some_and(|sum| sum <= self.budget.limit);
-        if fits || initial {
+        if !self.budget.take(bytes) {
+            if !initial {
+                return false;
+            }
             self.budget.used.fetch_add(bytes, Ordering::Relaxed);
-            self.taken += bytes;
-            self.latest = bytes;
         }
-        fits || initial
+        self.taken += bytes;
+        self.latest = bytes;
+        true
     }
 
     fn undo(&mut self) {
@@ -105,9 +161,13 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn budget(limit: Option<u64>) -> Arc<Budget> {
+        Budget::new(limit, None)
+    }
+
     #[test]
     fn growth_ends_below_the_limit() {
-        let budget = Budget::new(Some(64 << 20));
+        let budget = budget(Some(64 << 20));
         let mut share = Share::of(&budget);
         assert!(share.memory_growing(0, MIB, None).unwrap());
         assert!(share.memory_growing(MIB, 60 * MIB, None).unwrap());
@@ -116,7 +176,7 @@ mod tests {
 
     #[test]
     fn instances_share_and_give_back() {
-        let budget = Budget::new(Some(64 << 20));
+        let budget = budget(Some(64 << 20));
         let mut one = Share::of(&budget);
         let mut two = Share::of(&budget);
         assert!(one.memory_growing(MIB, 50 * MIB, None).unwrap());
@@ -127,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_failed_is_not_counted() {
-        let budget = Budget::new(Some(64 << 20));
+        let budget = budget(Some(64 << 20));
         let mut share = Share::of(&budget);
         assert!(share.memory_growing(MIB, 50 * MIB, None).unwrap());
         share
@@ -138,15 +198,44 @@ mod tests {
 
     #[test]
     fn what_is_there_from_the_start_is_not_refused() {
-        let budget = Budget::new(Some(16 << 20));
+        let budget = budget(Some(16 << 20));
         let mut share = Share::of(&budget);
         assert!(share.memory_growing(0, 1024 * MIB, None).unwrap());
         assert!(!share.memory_growing(1024 * MIB, 1025 * MIB, None).unwrap());
+        drop(share);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn small_limits_leave_half() {
-        assert_eq!(Budget::new(Some(4 << 20)).limit, 2 * MIB);
-        assert_eq!(Budget::new(None).limit, usize::MAX);
+        assert_eq!(budget(Some(4 << 20)).limit(), 2 * MIB);
+        assert_eq!(budget(None).limit(), usize::MAX);
+    }
+
+    #[test]
+    fn a_limit_that_was_raised_is_found_when_it_is_needed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let written = |text: &str| std::fs::write(file.path(), text).unwrap();
+        written("67108864\n");
+        let limit = File::open(file.path()).unwrap();
+        let budget = Budget::new(Some(64 << 20), Some(limit));
+        let mut share = Share::of(&budget);
+        assert!(!share.memory_growing(MIB, 100 * MIB, None).unwrap());
+        written("134217728\n");
+        assert!(share.memory_growing(MIB, 100 * MIB, None).unwrap());
+        assert!(!share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
+        written("nonsense\n");
+        assert!(!share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
+        written("max\n");
+        assert!(share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
+    }
+
+    #[test]
+    fn both_versions_limits_are_read() {
+        assert_eq!(parse(b"max\n"), Some(None));
+        assert_eq!(parse(b"9223372036854771712\n"), Some(None));
+        assert_eq!(parse(b"4096\n"), Some(Some(4096)));
+        assert_eq!(parse(b"-1\n"), None);
+        assert_eq!(parse(b"\xff"), None);
     }
 }

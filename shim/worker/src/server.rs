@@ -7,7 +7,7 @@ mod serve;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use slipway_shim_engine::{config, imports};
+use slipway_shim_engine::{Wasi, config, imports};
 use tokio::sync::Semaphore;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -40,10 +40,17 @@ impl Server {
     /// What the user is told when the address cannot be read or the component does not fit its world.
     pub(crate) fn new(
         pre: InstancePre<ComponentHost>,
+        wasi: Wasi,
         invocation: &Invocation,
         output: Output,
         budget: Arc<Budget>,
     ) -> Result<Self, String> {
+        if wasi == Wasi::P3 {
+            return Err(
+                "is a server of WASI 0.3, which is not served yet; build it for WASI 0.2"
+                    .to_owned(),
+            );
+        }
         let listen = Listen::from_env(|name| invocation.variable(name))?;
         signals::take_turns(pre.engine()).map_err(|error| format!("setting a timer: {error}"))?;
         let handler = Handler {

@@ -76,6 +76,9 @@ fn on_v2_the_cgroup_is_made_before_the_process() {
         fs::read_to_string(root.path().join("k/1/memory.max")).expect("read"),
         "4096"
     );
+    let limit = cgroup.memory_limit().expect("opened").expect("there");
+    fs::write(root.path().join("k/1/memory.max"), "8192").expect("write");
+    assert_eq!(std::io::read_to_string(limit).expect("read"), "8192");
     assert_eq!(cgroup.pids().expect("none"), Vec::<u32>::new());
     fs::remove_file(root.path().join("k/1/memory.max")).expect("remove");
     cgroup.remove(Duration::ZERO).expect("removed");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use slipway_shim_cache::{Cache, Digest, Namespace};
-use slipway_shim_engine::{Code, config, load};
+use slipway_shim_engine::{Code, Header, config, load};
 
 const HELLO: &str = r#"(module (memory 1) (data (i32.const 8) "hello") (func (export "_start")))"#;
 
@@ -84,9 +84,10 @@ fn a_module_is_in_the_cache_afterwards_and_runs_the_same_engine() {
 
     let cache = Cache::open(&node.cache()).unwrap();
     let code = cache.find(&file, None).unwrap().unwrap();
-    let engine = config::commands().unwrap();
+    let header = Header::read(&code).unwrap();
+    let engine = config::commands(header.flavour).unwrap();
     // SAFETY: compiled above.
-    let code = unsafe { load(&engine, &code) }.unwrap();
+    let code = unsafe { load(&engine, &code, header) }.unwrap();
     assert!(matches!(code, Code::Module(_)));
 
     let (code, again) = node.compile(&file, &[]);

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use slipway_shim_cache::Namespace;
 use slipway_shim_cgroup::{Cgroup, Placement};
-use slipway_shim_wire::{ChannelError, ToPod};
+use slipway_shim_wire::{ChannelError, ToPod, ToWorker};
 
 use super::{Pod, create};
 use crate::api::events::{TaskCreate, TaskIo};
@@ -185,20 +185,40 @@ impl Pod {
         if !setup.placed || setup.failure.is_some() {
             return;
         }
-        if let Some((order, attached)) = setup.order.take()
-            && let Some(channel) = process.kind.channel()
-            && let Err(error) = channel.send(&order, attached.as_ref().map(AsFd::as_fd))
-            // One that has ended is reaped, and then its status is told.
-            && !matches!(error, ChannelError::Closed)
-        {
-            let message = format!("{id}: {error}");
-            return self.fail_setup(id, Status::new(Code::Internal, message));
+        let order = setup.order.take();
+        let (ready, ticket) = (setup.ready, setup.ticket);
+        if let Some((order, attached)) = order {
+            let attached = match &order {
+                // There is a limit to be found only now that the process is in its cgroup.
+                ToWorker::Plan(_) => self.memory_limit(&id.task),
+                _ => attached,
+            };
+            let channel = self.tasks.process(id).and_then(|it| it.kind.channel());
+            let sent = channel.map(|it| it.send(&order, attached.as_ref().map(AsFd::as_fd)));
+            if let Some(Err(error)) = sent
+                // One that has ended is reaped, and then its status is told.
+                && !matches!(error, ChannelError::Closed)
+            {
+                let message = format!("{id}: {error}");
+                return self.fail_setup(id, Status::new(Code::Internal, message));
+            }
         }
-        if setup.ready {
-            let ticket = setup.ticket;
+        if ready {
             match &id.exec {
                 None => self.on_created(&id.task, ticket),
                 Some(_) => self.on_exec_ready(id, ticket),
+            }
+        }
+    }
+
+    /// The file of a container's memory limit. Without it the guest gets no more memory by a resize.
+    fn memory_limit(&mut self, task: &str) -> Option<OwnedFd> {
+        let cgroup = self.tasks.get_mut(task)?.cgroup.as_ref()?;
+        match cgroup.memory_limit() {
+            Ok(limit) => limit.map(OwnedFd::from),
+            Err(error) => {
+                self.log.warn(task, error);
+                None
             }
         }
     }

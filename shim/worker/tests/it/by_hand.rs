@@ -79,6 +79,137 @@ fn a_function_asked_for_by_name_is_called() {
 }
 
 #[test]
+fn a_module_s_function_takes_arguments_and_its_result_is_printed() {
+    let guest = r#"(module (func (export "add") (param i32 i64) (result i64)
+        (i64.add (i64.extend_i32_s (local.get 0)) (local.get 1))))"#;
+    let guests = Guests::new();
+    let output = guests.run(guest, &["--function", "add"], &["-2", "44"]);
+    assert_eq!(lossy(&output.stdout), "42\n");
+    assert_eq!(output.status.code(), Some(0));
+    for (arguments, said) in [
+        (&["1"][..], "takes 2 arguments (i32, i64), found 1"),
+        (&["1", "x"], "`x` is no value for parameter 2"),
+    ] {
+        let output = guests.run(guest, &["--function", "add"], arguments);
+        assert_eq!(output.status.code(), Some(126));
+        let text = lossy(&output.stderr);
+        assert!(text.contains(said), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_component_s_function_takes_arguments_and_its_result_is_printed() {
+    // A number becomes `ok(number)`, but 0 `err(7)`.
+    let guest = r#"(component
+        (core module $m (memory (export "memory") 1)
+            (func (export "check") (param i32) (result i32)
+                (if (local.get 0)
+                    (then (i32.store (i32.const 4) (local.get 0)))
+                    (else (i32.store (i32.const 0) (i32.const 1)) (i32.store (i32.const 4) (i32.const 7))))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func (export "check") (param "number" u32) (result (result u32 (error u32)))
+            (canon lift (core func $i "check") (memory (core memory $i "memory")))))"#;
+    let guests = Guests::new();
+    let run = |argument: &str| guests.run(guest, &["--function", "check"], &[argument]);
+    let output = run("42");
+    assert_eq!(
+        (output.status.code(), &*lossy(&output.stdout)),
+        (Some(0), "42\n")
+    );
+    let output = run("0");
+    assert_eq!(
+        (output.status.code(), &*lossy(&output.stderr)),
+        (Some(1), "7\n")
+    );
+    let output = run("-1");
+    assert_eq!(output.status.code(), Some(126));
+    let text = lossy(&output.stderr);
+    assert!(
+        text.contains("(number: u32): `-1` is no value for parameter number"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_command_of_wasi_0_3_runs_beside_imports_of_0_2() {
+    for (result, status) in [("0", 0), ("1", 1)] {
+        let output = Guests::new().run(
+            &format!(
+                r#"(component
+                (import "wasi:cli/environment@0.3.0" (instance))
+                (import "wasi:cli/environment@0.2.6" (instance))
+                (core module $m (func (export "run") (result i32) i32.const {result}))
+                (core instance $i (instantiate $m))
+                (func $run async (result (result)) (canon lift (core func $i "run")))
+                (instance $export (export "run" (func $run)))
+                (export "wasi:cli/run@0.3.0" (instance $export)))"#
+            ),
+            &[],
+            &[],
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{}",
+            lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn configuration_comes_from_the_environment() {
+    // Fails unless there are two values.
+    let guest = r#"(component
+        (import "wasi:config/store@0.2.0-rc.1" (instance $config
+            (type $error' (variant (case "upstream" string) (case "io" string)))
+            (export "error" (type $error (eq $error')))
+            (export "get-all" (func (result
+                (result (list (tuple string string)) (error $error)))))))
+        (core module $libc
+            (memory (export "memory") 1)
+            (global $next (mut i32) (i32.const 1024))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                (global.get $next)
+                (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get 3))
+                    (i32.const 7)) (i32.const -8)))))
+        (core instance $libc (instantiate $libc))
+        (core func $get-all (canon lower (func $config "get-all")
+            (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+        (core module $m
+            (import "config" "get-all" (func $get-all (param i32)))
+            (import "libc" "memory" (memory 1))
+            (func (export "run") (result i32)
+                (call $get-all (i32.const 0))
+                (i32.ne (i32.load (i32.const 8)) (i32.const 2))))
+        (core instance $i (instantiate $m
+            (with "config" (instance (export "get-all" (func $get-all))))
+            (with "libc" (instance $libc))))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $export (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.6" (instance $export)))"#;
+    let guests = Guests::new();
+    let output = guests.run(guest, &["--env", "A=1", "--env", "B=2"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", lossy(&output.stderr));
+    assert_eq!(guests.run(guest, &[], &[]).status.code(), Some(1));
+}
+
+#[test]
+fn a_trap_of_a_module_with_sockets_of_wasi_0_1_comes_with_a_hint() {
+    let output = Guests::new().run(
+        r#"(module
+            (import "wasi_snapshot_preview1" "sock_accept" (func (param i32 i32 i32) (result i32)))
+            (func (export "_start") unreachable))"#,
+        &[],
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(134));
+    let text = lossy(&output.stderr);
+    assert!(text.ends_with("build it for wasm32-wasip2\n"), "{text}");
+}
+
+#[test]
 fn memory_grows_below_the_limit_only() {
     // Exits with the pages that it got on top of the first.
     let guest = r#"(module
@@ -100,7 +231,7 @@ fn memory_grows_below_the_limit_only() {
 fn a_component_without_a_world_is_refused() {
     let output = Guests::new().run("(component)", &[], &[]);
     assert_eq!(output.status.code(), Some(126));
-    assert!(lossy(&output.stderr).contains("`wasi:http/incoming-handler@0.2`"));
+    assert!(lossy(&output.stderr).contains("`wasi:http/handler@0.3`"));
 }
 
 #[test]

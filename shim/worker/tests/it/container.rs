@@ -168,9 +168,49 @@ fn a_component_is_mapped_by_an_unprivileged_worker() {
 }
 
 #[test]
+fn a_raised_memory_limit_lets_the_guest_grow() {
+    // Exits with the MiB that it got on top of the first.
+    let guest = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (local $got i32)
+            (loop $more
+                (if (i32.ne (memory.grow (i32.const 16)) (i32.const -1))
+                    (then
+                        (local.set $got (i32.add (local.get $got) (i32.const 1)))
+                        (br $more))))
+            (call $exit (local.get $got))))"#;
+    for (now, grown) in [("33554432\n", 27), ("67108864\n", 59), ("nonsense", 27)] {
+        let mut pod = Pod::new();
+        let mut plan = pod.plan(&["/app.wasm"]);
+        plan.limits.memory = Some(32 << 20);
+        let limit = pod.root.path().join("tmp/memory.max");
+        fs::write(&limit, "33554432\n").unwrap();
+        let file = File::open(&limit).unwrap();
+        pod.send(&ToWorker::Plan(Box::new(plan)), Some(&file));
+        pod.receive();
+        fs::write(&limit, now).unwrap();
+        let code = File::open(Guests::new().compile(guest)).unwrap();
+        pod.send(&ToWorker::Code, Some(&code));
+        assert_eq!(pod.go().0, Some(grown), "{now}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_said_after_go_and_in_the_termination_message() {
-    let pod = Pod::new();
+    let mut pod = Pod::new();
     pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/none.wasm"]))), None);
+    // A layer of the image might be meant; here it has none.
+    let ToPod::NeedImage {
+        named,
+        otherwise: message,
+        exit_code,
+    } = pod.receive().0
+    else {
+        panic!("the image was not asked for");
+    };
+    assert_eq!(named, "/none.wasm");
+    pod.send(&ToWorker::NoCode { exit_code, message }, None);
     let (status, _, stderr, message) = pod.go();
     assert_eq!(status, Some(127));
     assert_eq!(

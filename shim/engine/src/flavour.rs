@@ -1,0 +1,136 @@
+//! Which of the two configurations a module is compiled with, and whether it is a server: told by its imports,
+//! exports and types before it is compiled.
+
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+
+use crate::Flavour;
+use crate::kind::is_server;
+
+/// What is told of a module before it is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) flavour: Flavour,
+    pub(crate) server: bool,
+}
+
+const SEQUENTIAL: Told = Told {
+    flavour: Flavour::Sequential,
+    server: false,
+};
+
+/// Looks at a whole module or component. What is not valid is told anything: compiling it says why.
+pub(crate) fn tell(wasm: &[u8]) -> Told {
+    if !Parser::is_component(wasm) {
+        return SEQUENTIAL;
+    }
+    let mut told = SEQUENTIAL;
+    // Function bodies are not looked into, so this takes a fraction of what compiling does.
+    let mut validator = Validator::new_with_features(without_async());
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let Ok(payload) = payload else {
+            return told;
+        };
+        match &payload {
+            Payload::Version {
+                encoding: Encoding::Component | Encoding::Module,
+                ..
+            } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) => {
+                let mut names = section.clone().into_iter().flatten();
+                if names.any(|import| wants_concurrency(import.name.name)) {
+                    told.flavour = Flavour::Concurrent;
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.clone().into_iter().flatten() {
+                    let name = export.name.name;
+                    if wants_concurrency(name) {
+                        told.flavour = Flavour::Concurrent;
+                    }
+                    // Those of components inside are not its own.
+                    told.server |= depth == 1 && is_server(name);
+                }
+            }
+            _ => {}
+        }
+        if told.flavour == Flavour::Sequential && validator.payload(&payload).is_err() {
+            told.flavour = Flavour::Concurrent;
+        }
+    }
+    told
+}
+
+/// All of WASI 0.3 is linked on the concurrent engine only, also what has no asynchronous function.
+fn wants_concurrency(name: &str) -> bool {
+    name.starts_with("wasi:") && name.contains("@0.3.")
+}
+
+fn without_async() -> WasmFeatures {
+    WasmFeatures::all()
+        - WasmFeatures::CM_ASYNC
+        - WasmFeatures::CM_ASYNC_STACKFUL
+        - WasmFeatures::CM_MORE_ASYNC_BUILTINS
+        - WasmFeatures::CM_THREADING
+        - WasmFeatures::CM_ERROR_CONTEXT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(wat: &str) -> (Flavour, bool) {
+        let told = tell(&wat::parse_str(wat).unwrap());
+        (told.flavour, told.server)
+    }
+
+    #[test]
+    fn names_and_types_decide() {
+        use Flavour::{Concurrent, Sequential};
+        let cases = [
+            ("(module)", (Sequential, false)),
+            ("(component)", (Sequential, false)),
+            (
+                r#"(component (import "wasi:http/types@0.2.3" (instance)))"#,
+                (Sequential, false),
+            ),
+            (
+                r#"(component (import "wasi:random/random@0.3.0" (instance)))"#,
+                (Concurrent, false),
+            ),
+            (
+                r#"(component (import "f" (func async)))"#,
+                (Concurrent, false),
+            ),
+            (
+                r#"(component (import "i" (instance (export "f" (func (param "s" (stream u8)))))))"#,
+                (Concurrent, false),
+            ),
+            (
+                r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
+                (Sequential, true),
+            ),
+            (
+                r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+                (Concurrent, true),
+            ),
+            (
+                r#"(component (component (instance $i)
+                    (export "wasi:http/incoming-handler@0.2.0" (instance $i))))"#,
+                (Sequential, false),
+            ),
+        ];
+        for (wat, expected) in cases {
+            assert_eq!(told(wat), expected, "{wat}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_told_something() {
+        let wasm = wat::parse_str(r#"(component (import "f" (func async)))"#).unwrap();
+        for length in 0..wasm.len() {
+            let _ = tell(&wasm[..length]);
+        }
+    }
+}
