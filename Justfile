@@ -33,6 +33,10 @@ unit:
 e2e *arguments: images
     @"{{ testbed }}/e2e.sh" {{ arguments }}
 
+# conformance over CRI against containerd 2.4, 2.1, 1.7 and 1.6 (--list, --filter NAME, --long go to the test program)
+cri *arguments:
+    @"{{ testbed }}/cri.sh" {{ arguments }}
+
 # the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"

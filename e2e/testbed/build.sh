@@ -11,6 +11,9 @@ slipway-compile slipway-shim-compile node
 slipway-node-installer slipway-node-installer node
 slipway-operator slipway-operator release'
 
+# Built only when asked for by name.
+TESTS='cri-conformance slipway-e2e-cri release'
+
 # path ARCH PROGRAM PACKAGE PROFILE: the name changes with the workspace crates the package is made from.
 path() {
     local -a crates
@@ -49,7 +52,7 @@ build() {
 
 if [ "${1:-}" = --path ]; then
     # shellcheck disable=SC2046 # program, package and profile are three words
-    path "$2" $(grep "^$3 " <<<"$PROGRAMS")
+    path "$2" $(grep "^$3 " <<<"$PROGRAMS"$'\n'"$TESTS")
     exit
 fi
 
@@ -60,4 +63,9 @@ for wanted in "$@"; do
         "${wanted%%/*}" | */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" ;;
         esac
     done <<<"$PROGRAMS"
+    while read -r program package profile; do
+        case $wanted in
+        */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" ;;
+        esac
+    done <<<"$TESTS"
 done

@@ -30,10 +30,10 @@ pub struct Args {
     /// Who keeps cgroups: systemd where it is, unless said otherwise
     #[arg(long)]
     pub cgroup_driver: Option<Driver>,
-    /// Only cases whose name contains one of these
+    /// Only cases whose name (`group::name`) contains one of these
     #[arg(long)]
     pub filter: Vec<String>,
-    /// No case whose name contains one of these
+    /// No case whose name (`group::name`) contains one of these
     #[arg(long)]
     pub skip: Vec<String>,
     /// The long cases too: a gigabyte of output, two hundred pods

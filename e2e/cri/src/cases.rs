@@ -1,8 +1,10 @@
 //! The cases, by what they are about. Names are stable: `docs/reference/shim.md` refers to them.
 
+mod attach;
 mod churn;
 mod command_line;
 mod endings;
+mod exec;
 mod isolation;
 mod lifecycle;
 mod logs;
@@ -20,6 +22,8 @@ use crate::report::Outcome;
 pub struct Case {
     /// Its name.
     pub name: &'static str,
+    /// What it is about.
+    pub group: &'static str,
     /// What it shows, in a sentence.
     pub shows: &'static str,
     /// How long it takes.
@@ -43,6 +47,7 @@ macro_rules! cases {
         /// All of them, in the order in which they run.
         pub const CASES: &[Case] = &[$(Case {
             name: stringify!($name),
+            group: stringify!($module),
             shows: $shows,
             length: Length::$length,
             run: $module::$name,
@@ -76,6 +81,17 @@ cases! {
     Short logs::a_line_without_an_end_is_kept "the last piece of output"
     Short logs::a_log_is_reopened "rotation by the kubelet"
     Short logs::megabytes_without_loss "32 MiB of output, every line there"
+    Short exec::a_wasm_file_is_run_beside_the_guest "another file of the image, in the same container"
+    Short exec::a_shell_answers_where_no_file_is_named "echo, ls, exit code, 127"
+    Short exec::an_exec_ends_at_its_time_limit "and nothing of it stays"
+    Short exec::input_and_output_of_an_exec_are_streamed "kubectl exec -i"
+    Short exec::an_exec_may_have_a_terminal "kubectl exec -it"
+    Short exec::many_execs_leave_nothing "an exec probe"
+    Short exec::an_exec_survives_a_restart_of_containerd "and goes with its container"
+    Short attach::attaching_shows_what_is_written "kubectl attach"
+    Short attach::input_reaches_the_guest_and_ends "standard input, closed once"
+    Short attach::a_container_may_have_a_terminal "tty: true"
+    Short attach::a_port_is_forwarded "kubectl port-forward, and a probe"
     Short resources::an_update_reaches_the_cgroup "in-place resize of memory and CPU"
     Short resources::figures_have_the_right_type_and_size "v1 or v2 by the node; CPU time and memory agree with the cgroup"
     Short resources::pausing_stops_the_guest "the freezer, and on again"

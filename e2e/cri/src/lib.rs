@@ -19,6 +19,7 @@ pub mod node;
 pub mod pod;
 pub mod report;
 pub mod runtime;
+pub mod stream;
 pub mod wait;
 
 pub use report::run;

@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use crate::args::Driver;
 use crate::cri::{
-    ContainerConfig, ContainerMetadata, ContainerState, ContainerStatus, ContainerStatusResponse,
-    CreateContainerRequest, Empty, ExecSyncRequest, ExecSyncResponse, Id, ImageSpec,
-    LinuxContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption,
-    PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, RunPodSandboxRequest,
-    SandboxState, StatusRequest, StopContainerRequest,
+    AttachRequest, ContainerConfig, ContainerMetadata, ContainerState, ContainerStatus,
+    ContainerStatusResponse, CreateContainerRequest, Empty, ExecRequest, ExecSyncRequest,
+    ExecSyncResponse, Id, ImageSpec, LinuxContainerConfig, LinuxContainerResources,
+    LinuxContainerSecurityContext, LinuxPodSandboxConfig, LinuxSandboxSecurityContext,
+    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse,
+    PortForwardRequest, RunPodSandboxRequest, SandboxState, StatusRequest, StopContainerRequest,
 };
 use crate::log::{self, Line};
 use crate::node::Node;
 use crate::runtime::holder;
+use crate::stream::Stream;
 use crate::wait::{SOON, until};
 
 /// The Kubernetes namespace of every pod made here.
@@ -235,6 +236,23 @@ impl<'a> Pod<'a> {
         Ok(status.state() == SandboxState::Ready)
     }
 
+    /// `PortForward` of one port.
+    ///
+    /// # Errors
+    /// What containerd says.
+    pub fn forward(&self, port: i32) -> Result<Stream> {
+        let request = PortForwardRequest {
+            pod_sandbox_id: self.id.clone(),
+            port: vec![port],
+        };
+        let url: Id = self
+            .node
+            .runtime
+            .cri("PortForward", &request)
+            .context("PortForward")?;
+        Stream::open(&url.id)
+    }
+
     /// Its first process.
     ///
     /// # Errors
@@ -409,6 +427,44 @@ impl Container<'_> {
             timeout: seconds,
         };
         Ok(self.node.runtime.cri("ExecSync", &request)?)
+    }
+
+    /// `Exec` with standard input.
+    ///
+    /// # Errors
+    /// What containerd says.
+    pub fn exec_stream(&self, cmd: &[&str], tty: bool) -> Result<Stream> {
+        let request = ExecRequest {
+            container_id: self.id.clone(),
+            cmd: cmd.iter().map(|&word| word.to_owned()).collect(),
+            tty,
+            stdin: true,
+            stdout: true,
+            // A terminal has one output; CRI refuses both.
+            stderr: !tty,
+        };
+        let url: Id = self.node.runtime.cri("Exec", &request).context("Exec")?;
+        Stream::open(&url.id)
+    }
+
+    /// `Attach`.
+    ///
+    /// # Errors
+    /// What containerd says.
+    pub fn attach(&self, stdin: bool, tty: bool) -> Result<Stream> {
+        let request = AttachRequest {
+            container_id: self.id.clone(),
+            stdin,
+            tty,
+            stdout: true,
+            stderr: !tty,
+        };
+        let url: Id = self
+            .node
+            .runtime
+            .cri("Attach", &request)
+            .context("Attach")?;
+        Stream::open(&url.id)
     }
 
     /// Its log.

@@ -15,7 +15,8 @@ use crate::node::Node;
 pub fn run(args: Args) -> ExitCode {
     if args.list {
         for case in CASES {
-            say(&format!("{:<50} {}", case.name, case.shows));
+            let name = format!("{}::{}", case.group, case.name);
+            say(&format!("{name:<60} {}", case.shows));
         }
         return ExitCode::SUCCESS;
     }
@@ -71,7 +72,8 @@ pub enum Outcome {
 }
 
 fn chosen(case: &Case, args: &Args) -> bool {
-    let within = |words: &[String]| words.iter().any(|word| case.name.contains(word.as_str()));
+    let name = format!("{}::{}", case.group, case.name);
+    let within = |words: &[String]| words.iter().any(|word| name.contains(word.as_str()));
     (args.filter.is_empty() || within(&args.filter))
         && !within(&args.skip)
         && (args.long || case.length == Length::Short)
