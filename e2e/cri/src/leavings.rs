@@ -85,6 +85,14 @@ fn cgroups(directory: &Path, id: &str, found: &mut Leavings) {
     }
 }
 
+/// Whether there is a cgroup with an id in its name.
+#[must_use]
+pub fn has_cgroup(id: &str) -> bool {
+    let mut found = Leavings::new();
+    cgroups(Path::new("/sys/fs/cgroup"), id, &mut found);
+    !found.is_empty()
+}
+
 fn files(directory: &Path, found: &mut Leavings) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         found.insert(format!("file {}", entry.path().display()));
