@@ -7,7 +7,7 @@ use slipway_shim_container::{
     ModuleError, OpenedModule, Profile, SetupError, command, drop_privileges, enter, join,
     open_module, preopens, seal,
 };
-use slipway_shim_options::Options;
+use slipway_shim_options::{Options, Seccomp};
 use slipway_shim_wire::{
     Channel, ChannelError, EXIT_NOT_RUNNABLE, Plan, Process, ToPod, ToWorker, WORKER_FD,
 };
@@ -100,6 +100,8 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
         return Ok(Ok(Work::Shell(plan.process)));
     }
     let options = invocation::options(&plan);
+    // A container whose options cannot be read runs nothing, under the stricter profile.
+    let profile = options.as_ref().map_or(Profile::Guest, profile);
     let found = match options {
         Ok(options) => find(channel, &plan, options)?,
         Err(error) => Err(Ending {
@@ -114,8 +116,15 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
         }
         Err(ending) => Err(ending),
     };
-    seal(&plan, Profile::Guest)?;
+    seal(&plan, profile)?;
     Ok(prepared.map(Work::Guest))
+}
+
+fn profile(options: &Options) -> Profile {
+    match options.seccomp {
+        Seccomp::Guest => Profile::Guest,
+        Seccomp::Spec => Profile::Spec,
+    }
 }
 
 /// Finds the code of the module that the plan names: of a file in the container, else of a layer of the image.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use slipway_shim_wire::{
     Channel, Mount, Namespace, NamespaceKind, Plan, ToPod, ToWorker, WORKER_FD,
 };
 
-use crate::{Guests, HELLO, WORKER, lossy};
+use crate::{Guests, HELLO, WORKER, eventually, lossy};
 
 /// A root file system with a module in it, and a worker that waits for its plan.
 struct Pod {
@@ -119,12 +119,18 @@ fn spawn(channel: &OwnedFd) -> Child {
     let mut command = Command::new(WORKER);
     command.env_clear().stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: only dup2 and unshare between fork and exec. A PID namespace is not made: it would be for the
-    // worker's children.
+    // SAFETY: only dup2 and close_range between fork and exec, as the pod process does. A PID namespace is not made: it
+    // would be for the worker's children.
     unsafe {
-        command.pre_exec(move || match libc::dup2(channel, WORKER_FD) {
-            -1 => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            let next = WORKER_FD.cast_unsigned() + 1;
+            let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+            if libc::dup2(channel, WORKER_FD) == -1
+                || libc::close_range(next, libc::c_uint::MAX, flags) == -1
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
         });
     }
     command.spawn().unwrap()
@@ -165,6 +171,47 @@ fn a_component_is_mapped_by_an_unprivileged_worker() {
     pod.send(&ToWorker::Code, Some(&code));
     let (status, _, stderr, _) = pod.go();
     assert_eq!((status, stderr.as_str()), (Some(1), ""));
+}
+
+/// Descriptors of a worker whose guest runs: its streams, what tokio waits with, and the directory the guest sees.
+#[test]
+fn a_running_worker_holds_nothing_of_the_node() {
+    let mut pod = Pod::new();
+    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.receive();
+    let endless = r#"(module (func (export "_start") (loop (br 0))) (memory (export "memory") 1))"#;
+    let code = File::open(Guests::new().compile(endless)).unwrap();
+    pod.send(&ToWorker::Code, Some(&code));
+    assert_eq!(pod.receive().0, ToPod::Ready);
+    pod.send(&ToWorker::Go, None);
+    let worker = pod.worker.as_ref().unwrap().id();
+    let of = |name: &str| format!("/proc/{worker}/{name}");
+    eventually("the guest to run", || {
+        let stat = fs::read_to_string(of("stat")).unwrap();
+        let ticks: u64 = stat.rsplit(' ').nth(52 - 14).unwrap().parse().unwrap();
+        (ticks > 2).then_some(())
+    });
+    let status = fs::read_to_string(of("status")).unwrap();
+    let line = |name: &str| {
+        let found = status.lines().find_map(|line| line.strip_prefix(name));
+        found.map(str::trim).unwrap_or_default()
+    };
+    assert_eq!(line("Seccomp:"), "2");
+    assert_eq!(line("NoNewPrivs:"), "1");
+    assert_eq!(line("CapEff:"), "0000000000000000");
+    assert_eq!(line("Uid:"), "1234\t1234\t1234\t1234");
+    assert_eq!(fs::read(of("environ")).unwrap(), b"");
+    assert_eq!(fs::metadata(of("mem")).unwrap().uid(), 0, "not dumpable");
+    for entry in fs::read_dir(of("fd")).unwrap() {
+        let link = fs::read_link(entry.unwrap().path()).unwrap();
+        let link = link.to_str().unwrap();
+        let own = ["pipe:", "anon_inode:[event", "socket:", "/dev/null"];
+        let expected = own.iter().any(|one| link.starts_with(one))
+            || link == "/"
+            || link.ends_with("/pagemap")
+            || link.ends_with("guest.cwasm (deleted)");
+        assert!(expected, "a guest's process holds {link}");
+    }
 }
 
 #[test]
