@@ -96,6 +96,12 @@ impl Publisher {
         }
     }
 
+    /// containerd's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Queues an event, and sends it at once if containerd is there and nothing goes before it.
     pub fn publish(&mut self, topic: Topic, event: &impl Message) {
         if self.address.is_none() {

@@ -16,6 +16,7 @@ mod create;
 mod delete;
 mod exec;
 mod limits;
+mod logger;
 mod service;
 mod setup;
 
@@ -33,6 +34,7 @@ use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
 use crate::signals::Signals;
+use crate::task::stdio::Logger;
 use crate::task::terminal::Terminal;
 use crate::task::{Phase, ProcessId, Task, Tasks};
 use crate::ttrpc::server::{Server, Source};
@@ -59,6 +61,7 @@ pub struct Pod {
     cache: Option<Cache>,
     tasks: Tasks,
     compilations: Vec<Compilation>,
+    loggers: Vec<Logger>,
     jobs: Vec<UnitJob>,
     linger_at: Option<Instant>,
     /// When to leave even if somebody is still connected.
@@ -77,6 +80,7 @@ enum Token {
     Terminal(ProcessId),
     Placement(ProcessId),
     Compilation(crate::spawn::Pid),
+    Logger(crate::spawn::Pid),
     Job(usize),
 }
 
@@ -102,6 +106,7 @@ impl Pod {
             cache: None,
             tasks: Tasks::default(),
             compilations: Vec::new(),
+            loggers: Vec::new(),
             jobs: Vec::new(),
             linger_at: None,
             leave_at: None,
@@ -188,6 +193,11 @@ impl Pod {
             let token = Token::Compilation(compilation.pid);
             sources.push((token, compilation.as_fd(), input));
         }
+        for logger in &self.loggers {
+            if let Some(descriptor) = logger.source() {
+                sources.push((Token::Logger(logger.pid), descriptor, input));
+            }
+        }
         for (index, job) in self.jobs.iter().enumerate() {
             sources.push((Token::Job(index), job.as_fd(), input));
         }
@@ -222,6 +232,7 @@ impl Pod {
                     compilation.on_ready();
                 }
             }
+            Token::Logger(pid) => self.on_logger(pid),
             Token::Job(index) => self.on_job(index),
         }
     }
@@ -258,7 +269,9 @@ impl Pod {
     fn deadline(&self) -> Option<Instant> {
         let compilations = self.compilations.iter().map(Compilation::deadline);
         let idle = self.idle_since.map(|since| since + IDLE);
+        let loggers = self.loggers.iter().filter_map(Logger::deadline);
         compilations
+            .chain(loggers)
             .chain(self.publisher.deadline())
             .chain(self.linger_at)
             .chain(self.leave_at)
@@ -271,6 +284,7 @@ impl Pod {
         for compilation in &mut self.compilations {
             compilation.on_time(now);
         }
+        self.look_after_loggers(now);
         if self.linger_at.is_none_or(|at| at <= now) {
             let mut left = false;
             for process in self.tasks.values_mut().flat_map(Task::processes_mut) {
@@ -286,6 +300,10 @@ impl Pod {
         if !self.tasks.is_empty() {
             self.leave_at = None;
             self.idle_since = None;
+            return false;
+        }
+        if !self.loggers.is_empty() {
+            // Each has its deadline.
             return false;
         }
         if let Some(at) = self.leave_at {

@@ -64,7 +64,7 @@ impl Programs {
             let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
             let message = format!("{}: {error}", self.worker.to_string_lossy());
             let _ = channel.send(&ToPod::SetupFailed { message }, None);
-            end_child()
+            spawn::end_child()
         })?;
         Ok((pid, Channel::new(ours)))
     }
@@ -97,13 +97,7 @@ impl Programs {
             let message = format!("{}: {error}", self.compiler.to_string_lossy());
             // SAFETY: descriptor 4 is the pipe, or closed, and then writing fails.
             unsafe { libc::write(4, message.as_ptr().cast(), message.len()) };
-            end_child()
+            spawn::end_child()
         })
     }
-}
-
-/// Ends the child of a fork that could not become what it should.
-fn end_child() -> ! {
-    // SAFETY: ends this process without running what its parent registered for its own end.
-    unsafe { libc::_exit(127) }
 }

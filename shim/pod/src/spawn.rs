@@ -135,16 +135,37 @@ fn set_pid_namespace(namespace: &File) -> io::Result<()> {
 /// Made for the child of [`fork`]: it closes everything else.
 #[must_use]
 pub fn exec(program: &CStr, arguments: &[&CStr], descriptors: &[RawFd]) -> io::Error {
+    exec_with(program, arguments, &[], descriptors)
+}
+
+/// As [`exec`], with an environment.
+#[must_use]
+pub fn exec_with(
+    program: &CStr,
+    arguments: &[&CStr],
+    environment: &[&CStr],
+    descriptors: &[RawFd],
+) -> io::Error {
     match arrange(descriptors).and_then(|()| unblock_signals()) {
         Ok(()) => {}
         Err(error) => return error,
     }
-    let mut argv: Vec<*const libc::c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
-    argv.push(std::ptr::null());
-    let environment = [std::ptr::null::<libc::c_char>()];
+    let argv = pointers(arguments);
+    let envp = pointers(environment);
     // SAFETY: both arrays end in null and their strings are alive.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     io::Error::last_os_error()
+}
+
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    let pointers = strings.iter().map(|string| string.as_ptr());
+    pointers.chain([std::ptr::null()]).collect()
+}
+
+/// Ends the child of a fork that could not become what it should.
+pub fn end_child() -> ! {
+    // SAFETY: ends this process without running what its parent registered for its own end.
+    unsafe { libc::_exit(127) }
 }
 
 /// Moves `descriptors` to 0, 1, 2, … and closes the rest.

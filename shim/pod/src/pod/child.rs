@@ -17,6 +17,8 @@ impl Pod {
                 self.on_compiled(compilation, status);
             } else if let Some(id) = self.tasks.by_pid(pid) {
                 self.on_end(&id, status);
+            } else {
+                self.on_logger_end(pid);
             }
             // Others are orphans that came to us as their subreaper.
         }

@@ -18,7 +18,7 @@ use crate::options;
 use crate::pause;
 use crate::record::{self, Record};
 use crate::spawn::{self, Birth, Pid};
-use crate::task::stdio::{self, Ends, Keepers, Paths, StdioError};
+use crate::task::stdio::{self, Ends, Keepers, Owner, Paths, StdioError};
 use crate::task::{Kind, Phase, Process, ProcessId, Setup, Task, Worker};
 use crate::ttrpc::message::{Code, Status};
 use crate::ttrpc::server::Ticket;
@@ -196,8 +196,14 @@ impl Pod {
         } else {
             stdio::open
         };
-        let (ends, keepers) = open(&Paths::from(request))
-            .map_err(|error| refused_streams(&ProcessId::first(&request.id), &error))?;
+        let id = ProcessId::first(&request.id);
+        let owner = Owner {
+            process: &id,
+            namespace: self.publisher.namespace(),
+        };
+        let (ends, mut keepers) =
+            open(&Paths::from(request), owner).map_err(|error| refused_streams(&id, &error))?;
+        self.loggers.extend(keepers.take_logger());
         Ok(Prepared {
             plan,
             sandbox,
@@ -268,6 +274,7 @@ pub(super) fn layers(mounts: &[Mount]) -> Option<Namespace> {
 pub(super) fn refused_streams(id: &ProcessId, error: &StdioError) -> Status {
     let code = match error {
         StdioError::Scheme { .. } => Code::Unimplemented,
+        StdioError::Uri { .. } => Code::InvalidArgument,
         StdioError::Open { .. } => Code::Internal,
     };
     Status::new(code, format!("{id}: {error}"))

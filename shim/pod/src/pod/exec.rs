@@ -20,7 +20,7 @@ use crate::api::task::{ExecProcessRequest, StartResponse};
 use crate::args::is_identifier;
 use crate::events::Topic;
 use crate::spawn::Birth;
-use crate::task::stdio::{self, Keepers, Paths};
+use crate::task::stdio::{self, Keepers, Owner, Paths};
 use crate::task::{Kind, Phase, Process, ProcessId, Setup, Task, Worker};
 use crate::ttrpc::message::{Code, Status};
 use crate::ttrpc::server::Ticket;
@@ -76,7 +76,11 @@ impl Pod {
     /// Makes the process of an exec. The answer follows when it runs.
     pub(super) fn start_exec(&mut self, ticket: Ticket, id: &ProcessId) -> Answer {
         let Self {
-            tasks, programs, ..
+            tasks,
+            programs,
+            publisher,
+            loggers,
+            ..
         } = self;
         let Some((task, exec)) = tasks.get_mut(&id.task).zip(id.exec.as_deref()) else {
             return empty();
@@ -103,7 +107,13 @@ impl Pod {
         } else {
             stdio::open
         };
-        let (ends, keepers) = open(&process.paths).map_err(|error| refused_streams(id, &error))?;
+        let owner = Owner {
+            process: id,
+            namespace: publisher.namespace(),
+        };
+        let (ends, mut keepers) =
+            open(&process.paths, owner).map_err(|error| refused_streams(id, &error))?;
+        loggers.extend(keepers.take_logger());
         let (pid, channel) = programs
             .spawn_worker(birth, &ends)
             .map_err(|error| internal(&error))?;
@@ -130,6 +140,9 @@ impl Pod {
 
     /// An exec stands: lets it run, and answers its `Start`.
     pub(super) fn on_exec_ready(&mut self, id: &ProcessId, ticket: Ticket) {
+        if !self.is_logged(id) {
+            return;
+        }
         let Some((process, exec)) = self.tasks.process(id).zip(id.exec.as_ref()) else {
             return;
         };

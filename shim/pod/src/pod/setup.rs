@@ -224,7 +224,14 @@ impl Pod {
     }
 
     /// A container stands: answers `Create`.
-    fn on_created(&mut self, id: &str, ticket: Ticket) {
+    pub(super) fn on_created(&mut self, id: &str, ticket: Ticket) {
+        let first = ProcessId::first(id);
+        if !self.is_logged(&first) {
+            if let Some(setup) = self.setup(&first) {
+                setup.ready = true;
+            }
+            return;
+        }
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };

@@ -3,15 +3,26 @@
 //! containerd makes the FIFOs and reads or writes their other ends. The worker gets plain ends; this process keeps
 //! ends of its own, so that the guest sees neither EPIPE nor end of file while containerd restarts. When the guest
 //! has ended they are let go, but not before somebody reads: a FIFO forgets its bytes with its last descriptor.
+//!
+//! Instead of FIFOs the outputs may go to a file or to a logging program ([`logger`]), and then both go there, as with
+//! containerd's own shim.
 
-use std::fs::{File, OpenOptions};
+mod ends;
+mod keepers;
+pub mod logger;
+mod sink;
+
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags};
-
-use super::terminal::{self, Terminal};
+use super::terminal;
+pub use ends::Ends;
+pub use keepers::Keepers;
+use keepers::Output;
+pub use logger::{Logger, Owner};
+use sink::Sink;
 
 /// The paths of a `Create` request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,8 +39,10 @@ pub struct Paths {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StdioError {
-    /// A logging driver, for instance.
-    #[error("{stream} {uri:?}: {scheme} logging is not supported; use a FIFO, file:// or nothing")]
+    /// A scheme of another runtime's.
+    #[error(
+        "{stream} {uri:?}: {scheme} logging is not supported; use a FIFO, file://, binary:// or nothing"
+    )]
     Scheme {
         /// Which stream.
         stream: &'static str,
@@ -37,6 +50,16 @@ pub enum StdioError {
         uri: String,
         /// Its scheme.
         scheme: String,
+    },
+    /// A URI that makes no sense.
+    #[error("{stream} {uri:?}: {reason}")]
+    Uri {
+        /// Which stream.
+        stream: &'static str,
+        /// What was asked for.
+        uri: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// It could not be opened.
     #[error("{stream} {path:?}: {source}")]
@@ -50,122 +73,56 @@ pub enum StdioError {
     },
 }
 
-/// The worker's ends: for the child only, closed in this process once it is born.
-#[derive(Debug)]
-pub struct Ends {
-    stdin: File,
-    stdout: File,
-    stderr: File,
-    terminal: bool,
-}
-
-impl Ends {
-    /// A terminal's side of the guest for all three.
-    ///
-    /// # Errors
-    /// When there are no descriptors left.
-    pub fn terminal(guest: OwnedFd) -> io::Result<Self> {
-        let guest = File::from(guest);
-        Ok(Self {
-            stdin: guest.try_clone()?,
-            stdout: guest.try_clone()?,
-            stderr: guest,
-            terminal: true,
-        })
-    }
-
-    /// In the child: if these are a terminal, makes it the controlling one of a new session, so that Ctrl-C is a signal.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn take_control(&self) -> io::Result<()> {
-        if self.terminal {
-            rustix::process::setsid()?;
-            rustix::process::ioctl_tiocsctty(&self.stdin)?;
+impl StdioError {
+    fn open(stream: &'static str, path: &str, source: io::Error) -> Self {
+        Self::Open {
+            stream,
+            path: path.to_owned(),
+            source,
         }
-        Ok(())
     }
-
-    /// As descriptors 0, 1 and 2.
-    #[must_use]
-    pub fn raw(&self) -> [RawFd; 3] {
-        [
-            self.stdin.as_raw_fd(),
-            self.stdout.as_raw_fd(),
-            self.stderr.as_raw_fd(),
-        ]
-    }
-}
-
-/// This process's ends.
-#[derive(Debug, Default)]
-pub struct Keepers {
-    stdin: Option<File>,
-    outputs: Vec<Output>,
-    /// What to copy between once there is a terminal: input and output.
-    copied: Option<(Option<File>, Option<File>)>,
-    terminal: Option<Terminal>,
-}
-
-/// An output FIFO: the reading end keeps writers alive, the writing end keeps readers waiting.
-#[derive(Debug)]
-struct Output {
-    reader: Option<File>,
-    writer: File,
 }
 
 /// Opens the streams.
 ///
 /// # Errors
 /// [`StdioError`], naming the stream.
-pub fn open(paths: &Paths) -> Result<(Ends, Keepers), StdioError> {
+pub fn open(paths: &Paths, owner: Owner<'_>) -> Result<(Ends, Keepers), StdioError> {
     let mut keepers = Keepers::default();
     let stdin = open_stdin(&paths.stdin, &mut keepers)?;
-    let stdout = open_output("stdout", &paths.stdout, &mut keepers)?;
-    let stderr = if paths.stderr == paths.stdout && !paths.stderr.is_empty() {
-        stdout.try_clone().map_err(|source| StdioError::Open {
-            stream: "stderr",
-            path: paths.stderr.clone(),
-            source,
-        })?
-    } else {
-        open_output("stderr", &paths.stderr, &mut keepers)?
+    let (stdout, stderr) = open_outputs(paths, owner, &mut keepers)?;
+    let ends = Ends {
+        stdin,
+        stdout,
+        stderr,
+        terminal: false,
     };
-    Ok((
-        Ends {
-            stdin,
-            stdout,
-            stderr,
-            terminal: false,
-        },
-        keepers,
-    ))
+    Ok((ends, keepers))
 }
 
 /// Opens the streams between which a terminal's bytes will be copied: [`Keepers::attach`].
 ///
 /// # Errors
 /// [`StdioError`], naming the stream.
-pub fn open_for_terminal(paths: &Paths) -> Result<Keepers, StdioError> {
+pub fn open_for_terminal(paths: &Paths, owner: Owner<'_>) -> Result<Keepers, StdioError> {
     let mut keepers = Keepers::default();
-    let failed = |stream, path: &str, source| StdioError::Open {
-        stream,
-        path: path.to_owned(),
-        source,
-    };
     let mut input = None;
     if !paths.stdin.is_empty() {
         let opened = keeper(&paths.stdin, true, true)
             .and_then(|kept| Ok((kept, keeper(&paths.stdin, true, false)?)));
-        let (kept, end) = opened.map_err(|error| failed("stdin", &paths.stdin, error))?;
+        let (kept, end) = opened.map_err(|error| StdioError::open("stdin", &paths.stdin, error))?;
         (keepers.stdin, input) = (Some(kept), Some(end));
     }
     let mut output = None;
     if !paths.stdout.is_empty() {
-        let end = open_output("stdout", &paths.stdout, &mut keepers)?;
+        let outputs = Paths {
+            stderr: String::new(),
+            ..paths.clone()
+        };
+        let (end, _) = open_outputs(&outputs, owner, &mut keepers)?;
         // This process must never wait for a reader.
         rustix::io::ioctl_fionbio(&end, true)
-            .map_err(|error| failed("stdout", &paths.stdout, error.into()))?;
+            .map_err(|error| StdioError::open("stdout", &paths.stdout, error.into()))?;
         output = Some(end);
     }
     keepers.copied = Some((input, output));
@@ -176,26 +133,18 @@ pub fn open_for_terminal(paths: &Paths) -> Result<Keepers, StdioError> {
 ///
 /// # Errors
 /// [`StdioError`], naming the stream.
-pub fn open_terminal(paths: &Paths) -> Result<(Ends, Keepers), StdioError> {
-    let mut keepers = open_for_terminal(paths)?;
+pub fn open_terminal(paths: &Paths, owner: Owner<'_>) -> Result<(Ends, Keepers), StdioError> {
+    let mut keepers = open_for_terminal(paths, owner)?;
     let made = terminal::pair().and_then(|(master, guest)| {
         keepers.attach(master)?;
         Ends::terminal(guest)
     });
-    let ends = made.map_err(|source| StdioError::Open {
-        stream: "terminal",
-        path: "/dev/ptmx".to_owned(),
-        source,
-    })?;
+    let ends = made.map_err(|source| StdioError::open("terminal", "/dev/ptmx", source))?;
     Ok((ends, keepers))
 }
 
 fn open_stdin(path: &str, keepers: &mut Keepers) -> Result<File, StdioError> {
-    let failed = |source| StdioError::Open {
-        stream: "stdin",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StdioError::open("stdin", path, source);
     if path.is_empty() {
         return File::open("/dev/null").map_err(failed);
     }
@@ -204,40 +153,56 @@ fn open_stdin(path: &str, keepers: &mut Keepers) -> Result<File, StdioError> {
     File::open(path).map_err(failed)
 }
 
-fn open_output(stream: &'static str, uri: &str, keepers: &mut Keepers) -> Result<File, StdioError> {
-    let failed = |source| StdioError::Open {
-        stream,
-        path: uri.to_owned(),
-        source,
+/// Standard output and standard error. A file or a logger named by the first takes both.
+fn open_outputs(
+    paths: &Paths,
+    owner: Owner<'_>,
+    keepers: &mut Keepers,
+) -> Result<(File, File), StdioError> {
+    let failed = |source| StdioError::open("stdout", &paths.stdout, source);
+    let sink = Sink::parse("stdout", &paths.stdout)?;
+    if let Sink::Logger(uri) = &sink {
+        let (logger, stdout, stderr) = logger::start(uri, owner).map_err(failed)?;
+        keepers.logger = Some(logger);
+        return Ok((stdout, stderr));
+    }
+    let stdout = open_output(&sink, keepers).map_err(failed)?;
+    let both =
+        matches!(sink, Sink::File(_)) || (paths.stderr == paths.stdout && !paths.stderr.is_empty());
+    let failed = |source| StdioError::open("stderr", &paths.stderr, source);
+    let stderr = if both {
+        stdout.try_clone().map_err(failed)?
+    } else {
+        let sink = Sink::parse("stderr", &paths.stderr)?;
+        open_output(&sink, keepers).map_err(failed)?
     };
-    let path = match uri.split_once("://") {
-        None | Some(("fifo", _)) => uri.strip_prefix("fifo://").unwrap_or(uri),
-        Some(("file", path)) => {
-            let mut options = OpenOptions::new();
-            options.append(true).create(true).mode(0o600);
-            return options.open(path).map_err(failed);
-        }
-        Some((scheme, _)) => {
-            return Err(StdioError::Scheme {
-                stream,
-                uri: uri.to_owned(),
-                scheme: scheme.to_owned(),
-            });
-        }
-    };
+    Ok((stdout, stderr))
+}
+
+fn open_output(sink: &Sink, keepers: &mut Keepers) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true);
-    if path.is_empty() {
-        return options.open("/dev/null").map_err(failed);
+    let path: &Path = match sink {
+        Sink::Null => return options.open("/dev/null"),
+        Sink::Path(path) => path,
+        Sink::File(path) => {
+            if let Some(directory) = path.parent() {
+                let mut builder = DirBuilder::new();
+                builder.recursive(true).mode(0o755).create(directory)?;
+            }
+            return options.append(true).create(true).mode(0o644).open(path);
+        }
+        Sink::Logger(_) => {
+            let what = "a logger is named by stdout, for both outputs";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+    };
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return options.append(true).open(path);
     }
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if !metadata.file_type().is_fifo() {
-        return options.append(true).open(path).map_err(failed);
-    }
-    let reader = keeper(path, true, false).map_err(failed)?;
-    let writer = keeper(path, false, true).map_err(failed)?;
+    let (reader, writer) = (keeper(path, true, false)?, keeper(path, false, true)?);
     // Blocking, and open at once: there is a reader.
-    let end = options.open(path).map_err(failed)?;
+    let end = options.open(path)?;
     keepers.outputs.push(Output {
         reader: Some(reader),
         writer,
@@ -245,7 +210,7 @@ fn open_output(stream: &'static str, uri: &str, keepers: &mut Keepers) -> Result
     Ok(end)
 }
 
-fn keeper(path: &str, read: bool, write: bool) -> io::Result<File> {
+fn keeper(path: impl AsRef<Path>, read: bool, write: bool) -> io::Result<File> {
     OpenOptions::new()
         .read(read)
         .write(write)
@@ -253,72 +218,24 @@ fn keeper(path: &str, read: bool, write: bool) -> io::Result<File> {
         .open(path)
 }
 
-impl Keepers {
-    /// `CloseIO`: the guest sees the end of its input once containerd has closed its end too.
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
-    /// Gives these streams a terminal's master side to copy from and to.
-    ///
-    /// # Errors
-    /// When it cannot be made non-blocking.
-    pub fn attach(&mut self, master: OwnedFd) -> io::Result<()> {
-        let (input, output) = self.copied.take().unwrap_or_default();
-        self.terminal = Some(Terminal::new(master, input, output)?);
-        Ok(())
-    }
-
-    /// The terminal, if these are one's streams.
-    #[must_use]
-    pub fn terminal(&self) -> Option<&Terminal> {
-        self.terminal.as_ref()
-    }
-
-    /// The terminal, to copy what can be copied.
-    pub fn terminal_mut(&mut self) -> Option<&mut Terminal> {
-        self.terminal.as_mut()
-    }
-
-    /// The guest has ended: lets go of every stream that somebody reads. Returns whether none is left; until then
-    /// it wants to be called again.
-    pub fn release(&mut self) -> bool {
-        (self.stdin, self.copied) = (None, None);
-        if let Some(terminal) = &mut self.terminal {
-            terminal.finish();
-            if !terminal.is_drained() {
-                // Our own reading end keeps the FIFO until its reader has made room.
-                return false;
-            }
-            self.terminal = None;
-        }
-        for output in &mut self.outputs {
-            output.reader = None;
-        }
-        self.outputs.retain(|output| !has_reader(&output.writer));
-        self.outputs.is_empty()
-    }
-}
-
-/// A FIFO's writing end reports an error while nobody reads (poll(2), `POLLERR`).
-fn has_reader(writer: &File) -> bool {
-    let mut descriptors = [PollFd::from_borrowed_fd(writer.as_fd(), PollFlags::OUT)];
-    let now = rustix::event::Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    match rustix::event::poll(&mut descriptors, Some(&now)) {
-        Ok(_) => !descriptors[0].revents().contains(PollFlags::ERR),
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::path::Path;
 
+    use rustix::event::{PollFd, PollFlags};
+
     use super::*;
+    use crate::task::ProcessId;
+
+    fn open(paths: &Paths) -> Result<(Ends, Keepers), StdioError> {
+        let process = ProcessId::first("c");
+        let owner = Owner {
+            process: &process,
+            namespace: "test",
+        };
+        super::open(paths, owner)
+    }
 
     fn fifo(directory: &Path, name: &str) -> String {
         let path = directory.join(name);
@@ -384,30 +301,89 @@ mod tests {
     }
 
     #[test]
-    fn a_logging_driver_is_refused_by_name() {
-        let paths = Paths {
-            stdout: "binary:///usr/bin/logger?a=b".into(),
-            ..Paths::default()
-        };
-        let error = open(&paths).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "stdout \"binary:///usr/bin/logger?a=b\": binary logging is not supported; use a FIFO, file:// or nothing"
-        );
+    fn absent_paths_are_dev_null() {
+        let (mut ends, mut keepers) = open(&Paths::default()).unwrap();
+        ends.stdout.write_all(b"lost").unwrap();
+        ends.stderr.write_all(b"lost").unwrap();
+        assert!(keepers.release());
     }
 
     #[test]
-    fn absent_paths_are_dev_null_and_files_are_appended_to() {
+    fn a_file_takes_both_outputs_and_is_made_with_its_directories() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("log");
+        let file = directory.path().join("pods").join("a").join("log");
         let paths = Paths {
             stdout: format!("file://{}", file.display()),
             ..Paths::default()
         };
+        for _ in 0..2 {
+            let (mut ends, mut keepers) = open(&paths).unwrap();
+            ends.stdout.write_all(b"out ").unwrap();
+            ends.stderr.write_all(b"err ").unwrap();
+            assert!(keepers.release());
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"out err out err ");
+    }
+
+    #[test]
+    fn a_logger_reads_both_outputs_to_their_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log");
+        // Says that it is ready, reads one stream after the other, and tells what it was given.
+        let script = format!(
+            "echo >%265; exec 5>%26-; cat <%263 >{0}; cat <%264 >>{0}; echo $CONTAINER_ID $CONTAINER_NAMESPACE $0 >>{0}",
+            file.display()
+        );
+        let paths = Paths {
+            stdout: format!("binary-v2:///bin/sh?-c={script}&level=9"),
+            ..Paths::default()
+        };
         let (mut ends, mut keepers) = open(&paths).unwrap();
-        ends.stdout.write_all(b"kept").unwrap();
-        ends.stderr.write_all(b"lost").unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"kept");
-        assert!(keepers.release());
+        let mut logger = keepers.take_logger().unwrap();
+        wait_until(&logger);
+        assert_eq!(logger.on_ready(), Some(Ok(())));
+        assert!(logger.is_ready());
+        ends.stdout.write_all(b"out ").unwrap();
+        ends.stderr.write_all(b"err ").unwrap();
+        drop(ends);
+        reap(&mut logger);
+        assert_eq!(std::fs::read(&file).unwrap(), b"out err c test level\n");
+    }
+
+    #[test]
+    fn a_logger_that_cannot_be_had_says_why() {
+        for (uri, reason) in [
+            (
+                "binary:///no/such/logger",
+                "logger /no/such/logger: No such file or directory (os error 2)",
+            ),
+            (
+                "binary-v2:///bin/true",
+                "logger /bin/true: hung up without saying that it is ready; it may have crashed",
+            ),
+        ] {
+            let paths = Paths {
+                stdout: uri.into(),
+                ..Paths::default()
+            };
+            let (_ends, mut keepers) = open(&paths).unwrap();
+            let mut logger = keepers.take_logger().unwrap();
+            wait_until(&logger);
+            assert_eq!(logger.on_ready(), Some(Err(reason.to_owned())));
+            reap(&mut logger);
+        }
+    }
+
+    fn wait_until(logger: &Logger) {
+        let mut descriptors = [PollFd::from_borrowed_fd(
+            logger.source().unwrap(),
+            PollFlags::IN,
+        )];
+        rustix::event::poll(&mut descriptors, None).unwrap();
+    }
+
+    fn reap(logger: &mut Logger) {
+        let pid = rustix::process::Pid::from_raw(std::mem::take(&mut logger.pid));
+        rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()).unwrap();
     }
 }

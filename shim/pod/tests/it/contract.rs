@@ -109,7 +109,7 @@ fn what_create_does_not_take_it_refuses_in_one_sentence() {
     let bundle = node.bundle("r1", "r1", "container", &["sleep"]);
     let mut shim = node.start(&bundle);
     let request = CreateTaskRequest {
-        stdout: "binary:///bin/logger".into(),
+        stdout: "ftp://host/log".into(),
         ..CreateTaskRequest::default()
     };
     let error = shim.create_with(&bundle, request).unwrap_err();

@@ -6,5 +6,6 @@ mod container;
 mod contract;
 mod exec;
 mod harness;
+mod logging;
 mod sandbox;
 mod terminal;
