@@ -51,8 +51,8 @@ impl OomWatch {
         self.notify.as_fd()
     }
 
-    /// Whether the kernel killed something in here for want of memory since this was last asked. Call it when the descriptor is readable, and
-    /// when the process has ended but its cgroup is not removed yet.
+    /// Whether the kernel killed something in here for want of memory since this was last asked. Call it when the
+    /// descriptor is readable, and when a process has ended but its cgroup is not removed yet.
     pub fn killed(&mut self) -> bool {
         let told = self.drain();
         match count(&self.counter) {
@@ -66,12 +66,19 @@ impl OomWatch {
             // The cgroup is gone, and what it told last decides.
             Err(_) => match self.version {
                 // Its end is told too, once (cgroup-v1/memcontrol.c, memcg_event_remove).
-                Version::V1 => self.told_before || told > 1,
+                Version::V1 => std::mem::take(&mut self.told_before) || told > 1,
                 // A change may also mean that the limit was reached without a kill; when the cgroup ends in the same
                 // instant, a kill is what it was.
                 Version::V2 => told > 0,
             },
         }
+    }
+
+    /// Whether a kill was announced that is not counted yet: worth asking again soon. v1 tells of want of memory
+    /// before it kills, and tells a cgroup of its parent's, where another one's process may be the one that dies.
+    #[must_use]
+    pub fn is_expecting(&self) -> bool {
+        self.told_before
     }
 
     /// Takes what was told: how many times, but for the end of a v2 cgroup.
@@ -165,6 +172,7 @@ mod tests {
         let mut late = OomWatch::new(Version::V2, dir.path()).expect("watched");
         std::fs::remove_file(&events).expect("remove");
         assert!(told.killed());
+        assert!(!told.killed(), "told once");
         assert!(!late.killed(), "the end of the cgroup is no kill");
     }
 }

@@ -84,10 +84,28 @@ fn main() -> ExitCode {
             let (columns, rows) = (size.ws_col, size.ws_row);
             println!("{} {leader} {columns}x{rows}", line.trim());
         }
+        // Takes memory until it is killed, or has a child of its own do so.
+        ["hog"] => hog(),
+        ["hog", "child"] => {
+            // SAFETY: this process has one thread.
+            if unsafe { libc::fork() } == 0 {
+                hog();
+            }
+            loop {
+                std::thread::park();
+            }
+        }
         ["sleep"] => loop {
             std::thread::park();
         },
         _ => {}
     }
     ExitCode::from(u8::try_from(status).unwrap_or(74))
+}
+
+fn hog() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(std::hint::black_box(vec![1u8; 1 << 20]));
+    }
 }

@@ -36,7 +36,7 @@ use crate::programs::Programs;
 use crate::signals::Signals;
 use crate::task::stdio::Logger;
 use crate::task::terminal::Terminal;
-use crate::task::{Phase, ProcessId, Task, Tasks};
+use crate::task::{Oom, Phase, ProcessId, Task, Tasks};
 use crate::ttrpc::server::{Server, Source};
 
 /// How often streams without a reader are looked at; poll(2) does not tell when a reader comes.
@@ -78,6 +78,7 @@ enum Token {
     Publisher,
     Process(ProcessId),
     Terminal(ProcessId),
+    Oom(String),
     Placement(ProcessId),
     Compilation(crate::spawn::Pid),
     Logger(crate::spawn::Pid),
@@ -185,6 +186,12 @@ impl Pod {
                 sources.push((Token::Process(id), descriptor, input));
             }
         }
+        for task in self.tasks.values() {
+            if let Some(oom) = &task.oom {
+                // Before the end of what was killed.
+                sources.push((Token::Oom(task.id.clone()), oom.as_fd(), input));
+            }
+        }
         sources.push((Token::Signals, self.signals.as_fd(), input));
         if let Some((descriptor, interest)) = self.publisher.source() {
             sources.push((Token::Publisher, descriptor, interest));
@@ -225,6 +232,7 @@ impl Pod {
                     }
                 }
             }
+            Token::Oom(id) => self.tell_oom(&id),
             Token::Placement(id) => self.on_placement(&id),
             Token::Compilation(pid) => {
                 let mut compilations = self.compilations.iter_mut();
@@ -270,7 +278,9 @@ impl Pod {
         let compilations = self.compilations.iter().map(Compilation::deadline);
         let idle = self.idle_since.map(|since| since + IDLE);
         let loggers = self.loggers.iter().filter_map(Logger::deadline);
+        let ooms = self.tasks.values().filter_map(|task| task.oom.as_ref());
         compilations
+            .chain(ooms.filter_map(Oom::deadline))
             .chain(loggers)
             .chain(self.publisher.deadline())
             .chain(self.linger_at)
@@ -285,6 +295,7 @@ impl Pod {
             compilation.on_time(now);
         }
         self.look_after_loggers(now);
+        self.look_for_oom(now);
         if self.linger_at.is_none_or(|at| at <= now) {
             let mut left = false;
             for process in self.tasks.values_mut().flat_map(Task::processes_mut) {

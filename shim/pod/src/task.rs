@@ -1,5 +1,6 @@
 //! A task: one container of the pod, from `Create` to `Delete`.
 
+mod oom;
 pub mod process;
 pub mod stdio;
 pub mod terminal;
@@ -7,11 +8,12 @@ pub mod terminal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use slipway_shim_cgroup::{Cgroup, OomWatch};
+use slipway_shim_cgroup::Cgroup;
 
 use crate::api::task::{CreateTaskRequest, StateResponse};
 use crate::api::types::Mount;
 use crate::spawn::Pid;
+pub use oom::Oom;
 pub use process::{Exit, Kind, Phase, Process, ProcessId, Setup, Worker};
 use stdio::Paths;
 
@@ -35,7 +37,7 @@ pub struct Task {
     /// Where it is counted and limited, unless the spec names no place.
     pub cgroup: Option<Cgroup>,
     /// Tells whether the kernel killed in there.
-    pub oom: Option<OomWatch>,
+    pub oom: Option<Oom>,
 }
 
 impl Task {

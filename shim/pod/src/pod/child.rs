@@ -1,5 +1,7 @@
 //! Children that have ended.
 
+use std::time::Instant;
+
 use super::{Pod, delete, service};
 use crate::api::events::{TaskExit, TaskNotice};
 use crate::events::Topic;
@@ -142,12 +144,28 @@ impl Pod {
         let Some(oom) = self.tasks.get_mut(id).and_then(|task| task.oom.as_mut()) else {
             return;
         };
-        if oom.killed() {
-            let event = TaskNotice {
-                container_id: id.to_owned(),
-            };
-            self.publisher.publish(Topic::Oom, &event);
+        if oom.killed(Instant::now()) {
+            self.publish_oom(id);
         }
+    }
+
+    /// Asks again for kills that were announced.
+    pub(super) fn look_for_oom(&mut self, now: Instant) {
+        let tasks = self.tasks.values_mut();
+        let killed = tasks.filter_map(|task| {
+            let killed = task.oom.as_mut()?.on_time(now);
+            killed.then(|| task.id.clone())
+        });
+        for id in killed.collect::<Vec<_>>() {
+            self.publish_oom(&id);
+        }
+    }
+
+    fn publish_oom(&mut self, id: &str) {
+        let event = TaskNotice {
+            container_id: id.to_owned(),
+        };
+        self.publisher.publish(Topic::Oom, &event);
     }
 
     fn publish_exit(&mut self, id: &ProcessId, exit: Exit) {

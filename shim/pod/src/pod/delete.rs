@@ -28,6 +28,10 @@ impl Pod {
     ) -> Result<Option<Vec<u8>>, Status> {
         let id = ProcessId::from(request);
         let process = self.process(&id)?;
+        if process.deleting.is_some() {
+            let message = format!("{id}: is being deleted already");
+            return Err(Status::new(Code::FailedPrecondition, message));
+        }
         match process.phase {
             Phase::Stopped(exit) => Ok(Some(self.finish_delete(&id, exit))),
             Phase::Running | Phase::Paused | Phase::Ending(_) => Err(Status::new(

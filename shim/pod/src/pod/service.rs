@@ -20,6 +20,7 @@ use crate::signals;
 use crate::task::{Exit, Phase, Process, ProcessId, Task};
 use crate::ttrpc::message::{Code, Request, Status};
 use crate::ttrpc::server::Ticket;
+use slipway_shim_cgroup::Cgroup;
 use slipway_shim_wire::ToWorker;
 
 /// An answer, or `None` when it is given later.
@@ -225,6 +226,8 @@ impl Pod {
                 // On cgroup v1 a frozen process dies only once it is thawed.
                 cgroup.thaw().map_err(|error| failed(&error))?;
             }
+        } else if request.all && id.exec.is_none() {
+            send_to_all(task, signal);
         }
         empty()
     }
@@ -260,6 +263,16 @@ impl Pod {
             self.leave_at = Some(Instant::now() + FAREWELL);
         }
         empty()
+    }
+}
+
+/// Sends a signal to every process of a container but its first. One that has just ended needs none.
+fn send_to_all(task: &Task, signal: i32) {
+    let pids = task.cgroup.as_ref().map(Cgroup::pids);
+    for pid in pids.and_then(Result::ok).unwrap_or_default() {
+        if pid != task.init.pid() {
+            let _ = signals::send(pid.cast_signed(), signal);
+        }
     }
 }
 

@@ -236,7 +236,7 @@ impl Pod {
             return;
         };
         match task.cgroup.as_ref().map(Cgroup::watch_oom) {
-            Some(Ok(watch)) => task.oom = Some(watch),
+            Some(Ok(watch)) => task.oom = Some(watch.into()),
             Some(Err(error)) => self.log.warn(id, error),
             None => {}
         }

@@ -156,6 +156,9 @@ fn a_running_container_is_frozen_counted_and_killed() {
 
     shim.empty("Pause", "c5").unwrap();
     assert_eq!(shim.state("c5").status(), Status::Paused);
+    let paused: slipway_shim_pod::api::task::StatsResponse =
+        shim.call("Stats", &task("c5")).unwrap();
+    assert_eq!(paused.stats.unwrap().type_url, type_url);
     shim.empty("Resume", "c5").unwrap();
     assert_eq!(shim.state("c5").status(), Status::Running);
     shim.empty("Pause", "c5").unwrap();
@@ -166,6 +169,8 @@ fn a_running_container_is_frozen_counted_and_killed() {
     let waited: slipway_shim_pod::api::task::WaitResponse = waiting.finish().unwrap();
     assert_eq!(waited.exit_status, 137);
     drop(waiting);
+    let ended = shim.call::<slipway_shim_pod::api::task::StatsResponse>("Stats", &task("c5"));
+    assert_eq!(ended.unwrap_err().code(), Code::NotFound);
     shim.delete("c5").unwrap();
     shim.leave("c5");
     let events = node.events(7);

@@ -142,6 +142,34 @@ fn it_is_in_the_containers_pid_namespace_and_cgroup_and_dies_with_it() {
 }
 
 #[test]
+fn a_signal_for_all_reaches_execs_and_shutdown_leaves_them_alone() {
+    let node = Node::new();
+    let (_bundle, mut shim) = sleeping(&node, "e6");
+    for exec_id in ["x1", "x2"] {
+        add(&mut shim, &request("e6", exec_id, &["sleep"])).unwrap();
+        start(&mut shim, "e6", exec_id).unwrap();
+    }
+    shim.empty("Shutdown", "e6").unwrap();
+    let mut kill = KillRequest {
+        id: "e6".into(),
+        signal: libc::SIGUSR1.cast_unsigned(),
+        all: true,
+        exec_id: String::new(),
+    };
+    // The first process is PID 1 of its namespace, to which the default action does nothing.
+    shim.call::<Empty>("Kill", &kill).unwrap();
+    let killed = 128 + libc::SIGUSR1.cast_unsigned();
+    assert_eq!(wait(&mut shim, "e6", "x1"), killed);
+    assert_eq!(wait(&mut shim, "e6", "x2"), killed);
+    assert_eq!(shim.state("e6").status(), Status::Running);
+    kill.signal = 9;
+    shim.call::<Empty>("Kill", &kill).unwrap();
+    assert_eq!(shim.wait("e6"), 137);
+    shim.delete("e6").unwrap();
+    shim.leave("e6");
+}
+
+#[test]
 fn a_failing_exec_is_its_own_failure() {
     let node = Node::new();
     let (_bundle, mut shim) = sleeping(&node, "e3");

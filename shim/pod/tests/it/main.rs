@@ -7,5 +7,6 @@ mod contract;
 mod exec;
 mod harness;
 mod logging;
+mod memory;
 mod sandbox;
 mod terminal;
