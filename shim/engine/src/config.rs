@@ -12,8 +12,8 @@ use wasmtime::{
 
 use crate::Flavour;
 
-/// How many requests a server works on at once, and so how many instances can be alive. The default pool
-/// of 1000 costs half a megabyte and 3 ms a process.
+/// How many requests a server works on at once if nobody says otherwise, and so how many instances can be
+/// alive. The default pool of 1000 costs half a megabyte and 3 ms a process.
 pub const SLOTS: u32 = 32;
 
 /// Memory and table bytes of a slot that are cleared by writing zeros instead of giving them back.
@@ -33,25 +33,26 @@ pub fn commands(flavour: Flavour) -> Result<Engine> {
     Engine::new(&common(flavour))
 }
 
-/// The engine of servers, which make an instance for each request: a small pool of slots that stay warm.
+/// The engine of servers, which make an instance for each request: a small pool of slots that stay warm, as
+/// many as instances can be alive.
 /// Falls back to memory as it is asked for where the pool's address space is not to be had (39-bit
 /// kernels, a limit on address space).
 ///
 /// # Errors
 /// As [`commands`].
-pub fn servers(flavour: Flavour) -> Result<Engine> {
+pub fn servers(flavour: Flavour, slots: u32) -> Result<Engine> {
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() {
         KEEP_RESIDENT
     } else {
         KEEP_RESIDENT_BLINDLY
     };
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(SLOTS)
-        .total_core_instances(SLOTS * PARTS)
-        .total_memories(SLOTS)
-        .total_tables(SLOTS * PARTS)
-        .total_stacks(SLOTS)
-        .total_gc_heaps(SLOTS)
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(PARTS))
+        .total_memories(slots)
+        .total_tables(slots.saturating_mul(PARTS))
+        .total_stacks(slots)
+        .total_gc_heaps(slots)
         .max_core_instances_per_component(PARTS)
         .max_memories_per_component(PARTS)
         .max_tables_per_component(PARTS)
@@ -178,7 +179,7 @@ mod tests {
     fn both_allocators_and_flavours_are_accepted() {
         for flavour in [Flavour::Sequential, Flavour::Concurrent] {
             commands(flavour).unwrap();
-            servers(flavour).unwrap();
+            servers(flavour, SLOTS).unwrap();
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use slipway_shim_options::{ANNOTATION_PREFIX, Options, OptionsError};
+
 use crate::Invocation;
 
 const HELP: &str = "\
@@ -16,7 +18,9 @@ options of run:
   --env NAME=VALUE       set a variable of the guest
   --dir HOST::GUEST      show the guest a directory
   --function NAME        call this export
-  --memory BYTES         the most memory the guest may grow to";
+  --memory BYTES         the most memory the guest may grow to
+  --cpus MILLI           the processor limit, in thousandths of a processor
+  --option NAME=VALUE    as the annotation slipway.dev/NAME of a pod";
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +58,9 @@ pub enum UsageError {
     /// `run` without a file.
     #[error("run: the file of compiled code is missing")]
     NoCode,
+    /// A pod's option that does not fit.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
     /// Something else.
     #[error("unknown argument: {0}")]
     Unknown(String),
@@ -82,13 +89,17 @@ impl Args {
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<Args, UsageError> {
     let mut invocation = Invocation::default();
+    let mut options = Vec::new();
     while let Some(argument) = arguments.next() {
         if !argument.starts_with("--") {
             invocation.args = std::iter::once(argument.clone()).chain(arguments).collect();
-            return Ok(Args::Run {
-                code: argument.into(),
-                invocation: Box::new(invocation),
-            });
+            let code = argument.into();
+            let options = options
+                .iter()
+                .map(|(name, value): &(String, String)| (name.as_str(), value.as_str()));
+            invocation.options = Options::parse("", options)?;
+            let invocation = Box::new(invocation);
+            return Ok(Args::Run { code, invocation });
         }
         let missing = || UsageError::Value(argument.clone());
         let value = arguments.next().ok_or_else(missing)?;
@@ -118,6 +129,17 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<Args, UsageError> 
                 let bytes = value.parse();
                 let bytes = bytes.map_err(|_| expected("--memory", "a number of bytes"))?;
                 invocation.memory = Some(bytes);
+            }
+            "--cpus" => {
+                let milli = value.parse();
+                let milli = milli.map_err(|_| expected("--cpus", "a number of thousandths"))?;
+                invocation.milli_cpus = Some(milli);
+            }
+            "--option" => {
+                let (name, value) = value
+                    .split_once('=')
+                    .ok_or_else(|| expected("--option", "NAME=VALUE"))?;
+                options.push((format!("{ANNOTATION_PREFIX}{name}"), value.to_owned()));
             }
             _ => return Err(UsageError::Unknown(argument)),
         }
@@ -162,6 +184,8 @@ mod tests {
             "run --env",
             "run --env A b",
             "run --fast 1 b",
+            "run --option root b",
+            "run --option root=b c",
             "start",
         ];
         assert_eq!(
@@ -171,6 +195,8 @@ mod tests {
                 "--env: a value is missing",
                 "--env: expected NAME=VALUE, found \"A\"",
                 "unknown argument: --fast",
+                "--option: expected NAME=VALUE, found \"root\"",
+                "annotation slipway.dev/root: expected preopen or none, found \"b\"",
                 "unknown argument: start",
             ]
         );

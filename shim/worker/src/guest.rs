@@ -1,6 +1,7 @@
 //! From compiled code to a guest that is ready to run.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,11 +66,22 @@ impl Guest {
         let Self {
             invocation,
             linked,
-            runtime,
+            runtime: runtime_of_one,
         } = self;
         for warning in &invocation.options.warnings {
             say(&format!("warning: {warning}"));
         }
+        // Only now, when the process is sealed, may there be more threads.
+        let threads = match &linked {
+            Linked::Server(_) => Server::threads(&invocation),
+            Linked::Module(_) | Linked::Component(_) => 1,
+        };
+        let runtime = match threaded(threads) {
+            Ok(runtime) => runtime.unwrap_or(runtime_of_one),
+            Err(error) => {
+                return Ending::not_runnable(invocation.path(), format!("starting: {error}"));
+            }
+        };
         let ending = runtime.block_on(async {
             match linked {
                 Linked::Module(module) => module.run(&invocation).await,
@@ -94,14 +106,14 @@ unsafe fn link(
     let function = invocation.function.as_deref();
     // The allocator must be known before the code is mapped.
     let engine = match function {
-        None if header.server => config::servers(header.flavour),
+        None if header.server => config::servers(header.flavour, Server::slots(invocation)),
         _ => config::commands(header.flavour),
     };
     let engine = engine.map_err(|error| format!("{error:#}"))?;
     // SAFETY: passed on to our caller.
     let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
     let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;
-    let output = Output::new().map_err(|error| format!("its output: {error}"))?;
+    let output = Output::new(invocation).map_err(|error| format!("its output: {error}"))?;
     let surroundings = |error: wasmtime::Error| format!("its surroundings: {error:#}");
     match (code, kind) {
         (
@@ -156,6 +168,22 @@ fn configured(
     settings::collect(invocation, Path::new(settings::FOLDER))
         .map(|values| output.configured(values))
         .map_err(|error| error.to_string())
+}
+
+/// What a thread of a server has for a stack. Guests have stacks of their own.
+const STACK: usize = 512 << 10;
+
+/// A runtime of more than one thread.
+fn threaded(threads: usize) -> io::Result<Option<Runtime>> {
+    if threads < 2 {
+        return Ok(None);
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .map(Some)
 }
 
 /// Runs a file of compiled code in this very environment and gives the exit status.

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::Invocation;
 use crate::memory::Share;
+use crate::outbound::Outbound;
 
 /// What all instances share: the container's output and configuration. Bytes go to the descriptors as the guest
 /// writes them: nothing is kept back that a sudden end could lose.
@@ -22,16 +23,18 @@ pub(crate) struct Output {
     stdout: OutputFile,
     stderr: OutputFile,
     config: Arc<WasiConfigVariables>,
+    outbound: Outbound,
 }
 
 impl Output {
     /// # Errors
     /// When stdout or stderr is closed.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(invocation: &Invocation) -> io::Result<Self> {
         Ok(Self {
             stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
             stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
             config: Arc::default(),
+            outbound: Outbound::new(invocation),
         })
     }
 
@@ -98,6 +101,7 @@ pub(crate) struct ComponentHost {
     http: WasiHttpCtx,
     table: ResourceTable,
     config: Arc<WasiConfigVariables>,
+    outbound: Outbound,
     pub(crate) memory: Share,
 }
 
@@ -143,6 +147,7 @@ impl ComponentHost {
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
             config: Arc::clone(&output.config),
+            outbound: output.outbound.clone(),
             memory,
         }
     }
@@ -162,7 +167,7 @@ impl WasiHttpView for ComponentHost {
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,
-            hooks: Default::default(),
+            hooks: &mut self.outbound,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! invocation   what to run: arguments, environment, directories, limits
 //! guest        load, tell the kind, link: everything that can fail before the guest runs
 //! module, component, server        run it
+//! outbound     HTTP requests of a guest
 //! exec         instead of a guest: the built-in shell of `kubectl exec`
 //! function     arguments and results of a function that is called by name
 //! settings     what `wasi:config` answers with
@@ -28,6 +29,7 @@ mod host;
 mod invocation;
 mod memory;
 mod module;
+mod outbound;
 mod server;
 mod settings;
 mod signals;

@@ -34,10 +34,10 @@ impl Budget {
         })
     }
 
-    /// Bytes that guests may use.
-    #[cfg(test)]
-    fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+    /// How many bytes guests may use, if that is bounded.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        (limit < usize::MAX).then_some(limit)
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -94,6 +94,8 @@ fn parse(text: &[u8]) -> Option<Option<u64>> {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     taken: usize,
+    /// What of it was there from the start.
+    initial: usize,
     /// What the growth under way takes.
     latest: usize,
 }
@@ -103,6 +105,7 @@ impl Share {
         Self {
             budget: Arc::clone(budget),
             taken: 0,
+            initial: 0,
             latest: 0,
         }
     }
@@ -118,12 +121,22 @@ impl Share {
         }
         self.taken += bytes;
         self.latest = bytes;
+        if initial {
+            self.initial += bytes;
+        }
         true
+    }
+
+    /// What the instance is taken to have used: what it has asked for, and a quarter of what it began with, of
+    /// which much is never touched, or shared with other instances until it is written to.
+    pub(crate) fn footprint(&self) -> usize {
+        self.taken - self.initial + self.initial / 4
     }
 
     fn undo(&mut self) {
         self.budget.used.fetch_sub(self.latest, Ordering::Relaxed);
         self.taken -= self.latest;
+        self.initial = self.initial.min(self.taken);
         self.latest = 0;
     }
 }
@@ -207,9 +220,17 @@ mod tests {
     }
 
     #[test]
+    fn the_footprint_is_mostly_what_was_asked_for() {
+        let mut share = Share::of(&budget(None));
+        assert!(share.memory_growing(0, 4 * MIB, None).unwrap());
+        assert!(share.memory_growing(4 * MIB, 7 * MIB, None).unwrap());
+        assert_eq!(share.footprint(), 4 * MIB);
+    }
+
+    #[test]
     fn small_limits_leave_half() {
-        assert_eq!(budget(Some(4 << 20)).limit(), 2 * MIB);
-        assert_eq!(budget(None).limit(), usize::MAX);
+        assert_eq!(budget(Some(4 << 20)).limit(), Some(2 * MIB));
+        assert_eq!(budget(None).limit(), None);
     }
 
     #[test]

@@ -1,65 +1,81 @@
-//! One request: an instance, its answer, and what goes wrong with it.
+//! One request: its turn, its answer, and what goes wrong with it.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use wasmtime::Store;
-use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::sync::{mpsc, oneshot};
+use wasmtime_wasi_http::WasiBody;
 
 use super::Handler;
+use super::admission::Slot;
+use super::connection::Surroundings;
+use super::motion::Motion;
+use super::progress::{Answering, Progress, Stuck};
 use crate::ending::{explain, say};
-use crate::host::ComponentHost;
-use crate::memory::Share;
 
-type Answer = Response<HyperOutgoingBody>;
-type Told = Result<Answer, ErrorCode>;
+/// What the guest gives: an answer, or the name of an error.
+pub(super) type Told = Result<Response<WasiBody>, String>;
 
-/// Answers a request; when the guest does not, its log says why and the client gets a 500.
-pub(super) async fn answer(
-    handler: &Arc<Handler>,
-    request: Request<Incoming>,
-    local: Option<SocketAddr>,
-) -> Answer {
-    let what = format!("{} {}", request.method(), request.uri().path());
-    match respond(handler, request, local, what).await {
+type Answer = Response<Answering>;
+
+/// Answers a request; when the guest does not, its log says why and the client gets a status that says whose
+/// fault it is.
+pub(super) async fn answer(surroundings: &Surroundings, request: Request<Incoming>) -> Answer {
+    let _waiting = surroundings.motion.wait();
+    // A tunnel is nothing that a guest could make. An upgrade, which RFC 9110 (section 7.8) lets a server
+    // ignore, is ignored: guests do not see these headers.
+    if request.method() == Method::CONNECT {
+        return plain(StatusCode::NOT_IMPLEMENTED);
+    }
+    let head = request.method() == Method::HEAD;
+    match respond(surroundings, request).await {
+        Ok(answer) if head => without_body(answer),
         Ok(answer) => answer,
         Err(status) => plain(status),
     }
 }
 
 async fn respond(
-    handler: &Arc<Handler>,
+    surroundings: &Surroundings,
     mut request: Request<Incoming>,
-    local: Option<SocketAddr>,
-    what: String,
 ) -> Result<Answer, StatusCode> {
-    name_host(&mut request, local);
-    let slot = Arc::clone(&handler.slots).acquire_owned().await;
+    let handler = &surroundings.handler;
+    let what = format!("{} {}", request.method(), request.uri().path());
+    name_host(&mut request, surroundings.local);
+    let slot = handler.admission.enter().await;
     let slot = slot.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let (sender, receiver) = oneshot::channel();
+    let progress = Progress::new();
+    let work = Work {
+        handler: Arc::clone(handler),
+        what: what.clone(),
+        progress: Arc::clone(&progress),
+        // With one request at a time, what moves on the connection is this one.
+        motion: (request.version() < Version::HTTP_2).then(|| Arc::clone(&surroundings.motion)),
+        slot,
+        _alive: surroundings.alive.clone(),
+    };
     // A task of its own: a guest may go on after it has answered, and must come to its end when the
     // client does not wait for it.
-    let guest = tokio::spawn(run(
-        Arc::clone(handler),
-        request,
-        sender,
-        what.clone(),
-        slot,
-    ));
+    let guest = tokio::spawn(work.run(request, sender));
     match receiver.await {
-        Ok(Ok(answer)) => Ok(answer),
+        Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            say(&format!(
+                "{what}: the guest answered 101, which no client asked for"
+            ));
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+        Ok(Ok(answer)) => Ok(answer.map(|body| Answering::of_guest(body, progress))),
         Ok(Err(error)) => {
             say(&format!(
-                "{what}: the guest answered with an error: {error:?}"
+                "{what}: the guest answered with an error: {error}"
             ));
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         }
@@ -74,44 +90,48 @@ async fn respond(
     }
 }
 
-async fn run(
+/// A request that the guest works on.
+struct Work {
     handler: Arc<Handler>,
-    request: Request<Incoming>,
-    answer: oneshot::Sender<Told>,
     what: String,
-    slot: OwnedSemaphorePermit,
-) -> Result<(), StatusCode> {
-    let result = call(&handler, request, answer).await;
-    drop(slot);
-    result.map_err(|error| {
-        say(&format!("{what}: {}", explain(&error)));
-        StatusCode::INTERNAL_SERVER_ERROR
-    })
+    progress: Arc<Progress>,
+    motion: Option<Arc<Motion>>,
+    slot: Slot,
+    _alive: mpsc::Sender<()>,
 }
 
-async fn call(
-    handler: &Handler,
-    request: Request<Incoming>,
-    answer: oneshot::Sender<Told>,
-) -> wasmtime::Result<()> {
-    let id = handler.requests.fetch_add(1, Ordering::Relaxed);
-    let share = Share::of(&handler.budget);
-    let host = ComponentHost::request(&handler.invocation, &handler.output, share, id)?;
-    let mut store = Store::new(handler.pre.engine(), host);
-    store.limiter(|host| &mut host.memory);
-    // A turn, then the others'.
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
-    let request = store
-        .data_mut()
-        .http()
-        .new_incoming_request(Scheme::Http, request)?;
-    let answer = store.data_mut().http().new_response_outparam(answer)?;
-    let proxy = handler.pre.instantiate_async(&mut store).await?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(&mut store, request, answer)
-        .await
+impl Work {
+    async fn run(
+        self,
+        request: Request<Incoming>,
+        answer: oneshot::Sender<Told>,
+    ) -> Result<(), StatusCode> {
+        // Dropping the guest's future ends the guest: it gives way at each turn (signals::take_turns).
+        let result = tokio::select! {
+            result = self.handler.call(request, answer) => Ok(result),
+            stuck = self.stuck() => Err(stuck),
+        };
+        drop(self.slot);
+        let (sentence, status) = match result {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => (explain(&error), StatusCode::INTERNAL_SERVER_ERROR),
+            Err(stuck) => (self.handler.given_up(stuck), StatusCode::GATEWAY_TIMEOUT),
+        };
+        say(&format!("{}: {sentence}", self.what));
+        Err(status)
+    }
+
+    /// Ends when the request has got stuck.
+    async fn stuck(&self) -> Stuck {
+        loop {
+            let quiet = self.motion.as_ref().map(|motion| motion.silence());
+            match self.progress.look(self.handler.patience, quiet) {
+                Err(stuck) => return stuck,
+                Ok(Some(next)) => tokio::time::sleep(next).await,
+                Ok(None) => std::future::pending().await,
+            }
+        }
+    }
 }
 
 /// `wasi:http` wants an authority, which HTTP/1.0 health checks do not send.
@@ -124,12 +144,45 @@ fn name_host(request: &mut Request<Incoming>, local: Option<SocketAddr>) {
     }
 }
 
+/// The answer to `HEAD`. What the guest writes is read, so that it can write it.
+fn without_body(answer: Answer) -> Answer {
+    let (head, mut body) = answer.into_parts();
+    if !body.is_end_stream() {
+        tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    }
+    Response::from_parts(head, Answering::ours(Nothing.boxed_unsync()))
+}
+
+/// No body, but of unknown length: a length of 0 would contradict the guest's `Content-Length`.
+struct Nothing;
+
+impl Body for Nothing {
+    type Data = Bytes;
+    type Error = wasmtime_wasi_http::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+}
+
 fn plain(status: StatusCode) -> Answer {
-    let text = status.canonical_reason().unwrap_or_default();
-    let body = Full::new(Bytes::from_static(text.as_bytes()))
-        .map_err(|never| match never {})
-        .boxed_unsync();
-    let mut answer = Response::new(body);
+    let body = match status.canonical_reason() {
+        Some(reason) => {
+            let text = Bytes::from_static(reason.as_bytes());
+            Full::new(text)
+                .map_err(|never| match never {})
+                .boxed_unsync()
+        }
+        None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+    };
+    let mut answer = Response::new(Answering::ours(body));
     *answer.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let soon = HeaderValue::from_static("1");
+        answer.headers_mut().insert(RETRY_AFTER, soon);
+    }
     answer
 }

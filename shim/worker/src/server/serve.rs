@@ -1,28 +1,29 @@
 //! Connections: accepting, bounding and draining them.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::{Handler, Listen, request};
+use super::connection::{self, Surroundings};
+use super::handler::Handler;
+use super::listen::Listen;
+use super::motion::Motion;
 use crate::ending::say;
 use crate::signals;
 
 /// Connections at a time; more wait in the backlog.
 const CONNECTIONS: usize = 1024;
-/// Bytes of a request's line and headers.
-const HEAD: usize = 64 << 10;
-/// How long a request's head may take, and a connection be idle: longer than load balancers keep theirs.
-const HEAD_TIME: Duration = Duration::from_secs(90);
+/// The memory that a connection is taken to need at most, if its client does its worst: two heads, and what it
+/// was sent ahead.
+const CONNECTION: usize = 128 << 10;
+/// And the fewest at a time, however little memory there is.
+const FEWEST: usize = 64;
 /// How long to wait when accepting fails for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -30,47 +31,50 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen.bind()?;
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let memory = handler.budget.limit();
+    let most = memory.map_or(CONNECTIONS, |bytes| bytes / CONNECTION);
+    let connections = Arc::new(Semaphore::new(most.clamp(FEWEST, CONNECTIONS)));
     let (draining, drain) = watch::channel(false);
+    let (alive, mut done) = mpsc::channel(1);
+    let begin = |stream: TcpStream, permit| {
+        let surroundings = Surroundings {
+            handler: Arc::clone(handler),
+            drain: drain.clone(),
+            alive: alive.clone(),
+            local: stream.local_addr().ok(),
+            motion: Arc::new(Motion::new()),
+        };
+        tokio::spawn(connection::serve(stream, surroundings, permit));
+    };
     {
         let mut stopped = pin!(stop.told());
+        let mut housekeeping = pin!(handler.housekeeping());
         loop {
             let accepted = tokio::select! {
                 () = &mut stopped => break,
+                () = &mut housekeeping => continue,
                 accepted = accept(&listener, &connections) => accepted,
             };
-            let Some((stream, permit)) = accepted else {
-                continue;
-            };
-            tokio::spawn(connection(
-                stream,
-                Arc::clone(handler),
-                drain.clone(),
-                permit,
-            ));
+            if let Some((stream, permit)) = accepted {
+                begin(stream, permit);
+            }
         }
+    }
+    // Those whom the kernel has let in already were told that they are welcome.
+    while let Some((stream, permit)) = waiting(&listener, &connections).await {
+        begin(stream, permit);
     }
     drop(listener);
     // Receivers are gone already if nothing is connected.
     let _ = draining.send(true);
-    drop(drain);
+    drop(alive);
     tokio::select! {
-        () = all_done(&connections, handler) => {}
+        // Every connection closed, and every guest ended: some go on after they have answered.
+        _ = done.recv() => {}
         // Told twice: whoever asks does not want to wait.
         () = stop.told() => {}
     }
     Ok(())
-}
-
-/// Every connection closed, and every guest ended: some go on after they have answered.
-async fn all_done(connections: &Semaphore, handler: &Handler) {
-    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    // Neither semaphore is ever closed.
-    let _ = connections.acquire_many(all).await;
-    let _ = handler
-        .slots
-        .acquire_many(slipway_shim_engine::config::SLOTS)
-        .await;
 }
 
 async fn accept(
@@ -91,32 +95,17 @@ async fn accept(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    handler: Arc<Handler>,
-    mut drain: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let local = stream.local_addr().ok();
-    // Answers are written whole; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(request::answer(&handler, request, local).await) }
+/// A connection that waits to be accepted, if there is one, and room for it.
+async fn waiting(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).try_acquire_owned().ok()?;
+    let accepted = std::future::poll_fn(|context| match listener.poll_accept(context) {
+        Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+        Poll::Pending => Poll::Ready(None),
     });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = pin!(serving);
-    // What a client does wrong, or that it went away, is not the container's log's business.
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        _ = drain.wait_for(|draining| *draining) => {}
-    }
-    serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+    Some((accepted.await?.0, permit))
 }
 
 /// The signals that ask a server to stop: Kubernetes' own, a terminal's, and nginx's habit.

@@ -1,5 +1,11 @@
 //! Servers.
 
+mod drain;
+mod limits;
+mod protocol;
+mod reuse;
+mod wasi_0_3;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -9,9 +15,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Guests, WORKER, eventually, lossy};
 
-/// A `wasi:http` server without a body: 200, but it traps for a path of 6 bytes (`/trap!`) and spins for one
-/// of 5 (`/spin`).
-const SERVER: &str = include_str!("server.wat");
+/// A `wasi:http` server without a body: 200, but it traps for a path of 6 bytes (`/trap!`), spins for one of 5
+/// (`/spin`), and for one of 7 (`/second`) it traps in an instance that has answered nothing yet.
+const SERVER: &str = include_str!("server/server.wat");
+/// The same of WASI 0.3.
+const SERVER_0_3: &str = include_str!("server/server-0.3.wat");
 
 struct Server {
     child: Child,
@@ -21,6 +29,15 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these options of a pod.
+    fn with(options: &[&str]) -> Self {
+        Self::of(SERVER, options)
+    }
+
+    fn of(guest: &str, options: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -29,7 +46,8 @@ impl Server {
         let child = Command::new(WORKER)
             .args(["run", "--env"])
             .arg(format!("WASMTIME_HTTP_PROXY_SOCKET_ADDR={address}"))
-            .arg(guests.compile(SERVER))
+            .args(options.iter().flat_map(|option| ["--option", *option]))
+            .arg(guests.compile(guest))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -41,14 +59,34 @@ impl Server {
         }
     }
 
-    fn ask(&self, path: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        let patience = Some(Duration::from_secs(30));
+        stream.set_read_timeout(patience).unwrap();
         stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
+    }
+
+    /// Sends text and reads until the server closes.
+    fn talk(&self, text: &str) -> String {
+        let mut stream = self.connect();
+        // The server may close before it has all.
+        let _ = stream.write_all(text.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        lossy(&answer)
+    }
+
+    fn ask(&self, path: &str) -> TcpStream {
+        let mut stream = self.connect();
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         stream
+    }
+
+    /// Tells it to stop, and waits until it accepts nobody any more.
+    fn stop(&self) {
+        self.signal();
+        eventually("refusing", || TcpStream::connect(self.address).err());
     }
 
     fn status(&self, path: &str) -> String {
@@ -104,70 +142,6 @@ fn a_computing_request_does_not_stop_others() {
     for _ in 0..3 {
         assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
     }
-}
-
-#[test]
-fn more_requests_than_slots_are_answered() {
-    let server = Server::start();
-    let clients: Vec<_> = (0..200).map(|_| server.ask("/")).collect();
-    for client in clients {
-        let mut line = String::new();
-        BufReader::new(client).read_line(&mut line).unwrap();
-        assert_eq!(line, "HTTP/1.1 200 OK\r\n");
-    }
-}
-
-#[test]
-fn a_request_that_has_begun_is_answered_before_the_end() {
-    let server = Server::start();
-    let mut late = TcpStream::connect(server.address).unwrap();
-    late.set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    late.write_all(b"GET /latest HTTP/1.1\r\nHost: test\r\n")
-        .unwrap();
-    // Accepted in order: once this one is answered, the one before it is being read.
-    assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
-    server.signal();
-    eventually("refusing", || TcpStream::connect(server.address).err());
-    late.write_all(b"\r\n").unwrap();
-    let mut answer = String::new();
-    late.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert_eq!(server.end().0, Some(0));
-}
-
-#[test]
-fn a_second_signal_does_not_wait() {
-    let server = Server::start();
-    let _spinning = server.ask("/spin");
-    assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
-    server.signal();
-    eventually("refusing", || TcpStream::connect(server.address).err());
-    server.signal();
-    assert_eq!(server.end().0, Some(0));
-}
-
-#[test]
-fn an_overlong_head_is_refused() {
-    let server = Server::start();
-    let path = "x".repeat(1 << 20);
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    // The server may close before it has all.
-    let _ = write!(stream, "GET /{path} HTTP/1.1\r\nHost: test\r\n\r\n");
-    let mut line = String::new();
-    let _ = BufReader::new(stream).read_line(&mut line);
-    assert!(line.is_empty() || line.starts_with("HTTP/1.1 4"), "{line}");
-    assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
-}
-
-#[test]
-fn a_request_without_a_host_is_answered() {
-    let server = Server::start();
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    assert_eq!(line, "HTTP/1.0 200 OK\r\n");
 }
 
 #[test]

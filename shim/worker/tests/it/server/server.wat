@@ -1,5 +1,6 @@
 ;; A wasi:http server without bodies, in as little text as the interface allows: 200, but it traps for a path of
-;; 6 bytes (/trap!), and computes for ever for one of 5 (/spin).
+;; 6 bytes (/trap!), computes for ever for one of 5 (/spin), and traps for one of 7 (/second) unless this instance has
+;; answered before.
 (component
   (import "wasi:http/types@0.2.0" (instance $types
     (export "fields" (type $fields (sub resource)))
@@ -68,12 +69,16 @@
     (import "types" "response" (func $response (param i32) (result i32)))
     (import "types" "path" (func $path (param i32 i32)))
     (import "types" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+    (global $answered (mut i32) (i32.const 0))
     (func (export "handle") (param $request i32) (param $outparam i32) (local $length i32)
       ;; option<string> at 0: 0 whether, 4 where, 8 how long
       (call $path (local.get $request) (i32.const 0))
       (local.set $length (i32.load (i32.const 8)))
       (if (i32.eq (local.get $length) (i32.const 6)) (then unreachable))
+      (if (i32.and (i32.eq (local.get $length) (i32.const 7)) (i32.eqz (global.get $answered)))
+        (then unreachable))
       (if (i32.eq (local.get $length) (i32.const 5)) (then (loop $forever (br $forever))))
+      (global.set $answered (i32.const 1))
       (call $set (local.get $outparam)
         (i32.const 0) (call $response (call $fields))
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))

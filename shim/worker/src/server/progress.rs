@@ -1,0 +1,197 @@
+//! How far the answer to a request is, and when to give it up.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use wasmtime_wasi_http::WasiBody;
+
+const WORKING: u8 = 0;
+const ANSWERING: u8 = 1;
+const DONE: u8 = 2;
+
+/// How long the parts of a request may take; `None` is for ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until the answer begins; and after its end, until the guest is done too.
+    pub(super) request: Option<Duration>,
+    /// Between two parts of the answer's body.
+    pub(super) idle: Option<Duration>,
+}
+
+/// What a request got stuck in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// There is no answer yet.
+    Unanswered,
+    /// The answer does not go on.
+    Answering,
+    /// The answer is complete, or nobody wants it any more, and the guest goes on.
+    AfterAnswer,
+}
+
+/// How far the answer to a request is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    begun: Instant,
+    phase: AtomicU8,
+    /// When the phase began or the answer moved, in milliseconds since `begun`.
+    since: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            phase: AtomicU8::new(WORKING),
+            since: AtomicU64::new(0),
+        })
+    }
+
+    fn enter(&self, phase: u8) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(now, Ordering::Relaxed);
+        self.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// What it is stuck in since longer than it may, and else for how long it need not be looked at. `quiet`
+    /// is for how long the connection has not moved, where that tells about this request.
+    pub(super) fn look(
+        &self,
+        patience: Patience,
+        quiet: Option<Duration>,
+    ) -> Result<Option<Duration>, Stuck> {
+        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+        let mut passed = self.begun.elapsed().saturating_sub(since);
+        let (limit, stuck) = match self.phase.load(Ordering::Relaxed) {
+            WORKING => (patience.request, Stuck::Unanswered),
+            ANSWERING => {
+                // A slow client takes long over what it was given at once.
+                passed = quiet.map_or(passed, |quiet| quiet.min(passed));
+                (patience.idle, Stuck::Answering)
+            }
+            _ => (patience.request, Stuck::AfterAnswer),
+        };
+        // The next phase may have the shorter limit.
+        let shorter = [patience.request, patience.idle]
+            .into_iter()
+            .flatten()
+            .min();
+        match limit.map(|limit| limit.checked_sub(passed)) {
+            Some(None | Some(Duration::ZERO)) => Err(stuck),
+            Some(left) => Ok(left.into_iter().chain(shorter).min()),
+            None => Ok(shorter),
+        }
+    }
+}
+
+/// The body of an answer, which tells how far it is.
+pub(super) struct Answering {
+    body: WasiBody,
+    progress: Option<Arc<Progress>>,
+}
+
+impl Answering {
+    /// The body of the guest's answer.
+    pub(super) fn of_guest(body: WasiBody, progress: Arc<Progress>) -> Self {
+        progress.enter(ANSWERING);
+        Self {
+            body,
+            progress: Some(progress),
+        }
+    }
+
+    /// A body of our own.
+    pub(super) fn ours(body: WasiBody) -> Self {
+        Self {
+            body,
+            progress: None,
+        }
+    }
+
+    fn tell(&self, phase: u8) {
+        if let Some(progress) = &self.progress {
+            progress.enter(phase);
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.tell(DONE);
+    }
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = wasmtime_wasi_http::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_some() {
+            self.tell(ANSWERING);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        request: Some(Duration::from_secs(10)),
+        idle: Some(Duration::from_secs(30)),
+    };
+
+    fn progress(phase: u8, ago: u64) -> Progress {
+        Progress {
+            begun: Instant::now() - Duration::from_secs(ago),
+            phase: AtomicU8::new(phase),
+            since: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn each_phase_has_its_limit() {
+        let look = |phase, ago| progress(phase, ago).look(PATIENCE, None).err();
+        assert_eq!(look(WORKING, 9), None);
+        assert_eq!(look(WORKING, 10), Some(Stuck::Unanswered));
+        assert_eq!(look(ANSWERING, 29), None);
+        assert_eq!(look(ANSWERING, 30), Some(Stuck::Answering));
+        assert_eq!(look(DONE, 10), Some(Stuck::AfterAnswer));
+    }
+
+    #[test]
+    fn a_connection_that_moves_is_an_answer_that_moves() {
+        let moving = Some(Duration::from_secs(1));
+        assert!(progress(ANSWERING, 30).look(PATIENCE, moving).is_ok());
+        assert!(progress(WORKING, 30).look(PATIENCE, moving).is_err());
+    }
+
+    #[test]
+    fn it_is_looked_at_again_as_soon_as_the_next_phase_could_end() {
+        let next = progress(ANSWERING, 1).look(PATIENCE, None).unwrap();
+        assert_eq!(next, PATIENCE.request);
+        let patience = Patience {
+            request: None,
+            idle: None,
+        };
+        assert_eq!(progress(WORKING, 1_000).look(patience, None), Ok(None));
+    }
+}
