@@ -125,6 +125,28 @@ exclusively() {
     }
 }
 
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# as_root COMMAND...: runs it as root, by sudo if need be.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "these commands need root, and there is no sudo: $*"
+    fi
+}
+
+# debian_name ARCH: what Debian (and Go) call an architecture.
+debian_name() {
+    case $1 in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    *) die "no such architecture here: $1 (x86_64 and aarch64 are)" ;;
+    esac
+}
+
 # module_key MODULE: changes with what the programs of a Go module are built from.
 module_key() { fingerprint "$1" "$TESTBED/go/$1" "$TESTBED/binaries.sh" "$GO_TOOLCHAIN"; }
 

@@ -3,18 +3,6 @@
 # the task runner and zig, Rust and Go. What is there already is used as it is.
 . "$(dirname "$0")/lib.sh"
 
-have() { command -v "$1" >/dev/null 2>&1; }
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif have sudo; then
-        sudo "$@"
-    else
-        die "these commands need root, and there is no sudo: $*"
-    fi
-}
-
 # wanted_packages: the Debian packages that bring a command which is not there.
 wanted_packages() {
     local pair
