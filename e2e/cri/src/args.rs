@@ -39,6 +39,9 @@ pub struct Args {
     /// The long cases too: a gigabyte of output, two hundred pods
     #[arg(long)]
     pub long: bool,
+    /// How many times longer than usual things may take, for machines that are emulated
+    #[arg(long, default_value_t = 1)]
+    pub patience: u32,
     /// Prints the names of the cases, and what each shows
     #[arg(long)]
     pub list: bool,

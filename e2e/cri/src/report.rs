@@ -20,6 +20,7 @@ pub fn run(args: Args) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    crate::wait::be_patient(args.patience);
     let chosen: Vec<&Case> = CASES.iter().filter(|case| chosen(case, &args)).collect();
     let node = match Node::new(args) {
         Ok(node) => node,

@@ -1,11 +1,20 @@
 //! Waiting for something to be so.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many times longer everything may take than on a machine of its own speed.
+static PATIENCE: AtomicU32 = AtomicU32::new(1);
+
+/// Gives everything that is waited for `times` its time: an emulated machine is that much slower.
+pub fn be_patient(times: u32) {
+    PATIENCE.store(times.max(1), Ordering::Relaxed);
+}
 
 /// Polls until there is something; an error ends the wait at once, and in vain it says what was waited for.
 ///
@@ -16,6 +25,7 @@ pub fn until<T>(
     limit: Duration,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let limit = limit * PATIENCE.load(Ordering::Relaxed);
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = probe()? {
