@@ -37,6 +37,10 @@ e2e *arguments: images
 cri *arguments:
     @"{{ testbed }}/cri.sh" {{ arguments }}
 
+# tests on a whole machine that QEMU emulates: systemd, cgroup v2, two containerds (x86_64 or aarch64; see cri)
+vm arch *arguments:
+    @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
+
 # the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"

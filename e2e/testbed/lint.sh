@@ -26,7 +26,8 @@ formatting() {
 }
 
 step "checking the scripts (shellcheck)" shellcheck \
-    shellcheck -x -P "$TESTBED" just .ci/run "$TESTBED"/*.sh "$TESTBED/runc-narrow" \
+    shellcheck -x -P "$TESTBED" -P "$TESTBED/vm" -P "$TESTBED/vm/inside" just .ci/run "$TESTBED"/*.sh "$TESTBED/runc-narrow" \
+    "$TESTBED"/vm/*.sh "$TESTBED/vm/root/slipway-vm" "$TESTBED"/vm/inside/* \
     "$TESTBED/node/entrypoint" "$TESTBED/node/kubelet-cgroups" "$TESTBED/node/containerd-cgroups" e2e/guests/build tools/zig-*
 step "checking the formatting" fmt formatting
 "$TESTBED/binaries.sh" helm
