@@ -7,12 +7,13 @@
 wanted_packages() {
     local pair
     for pair in cc:build-essential git:git jq:jq flock:util-linux mmdebstrap:mmdebstrap \
-        qemu-aarch64-static:qemu-user-static shellcheck:shellcheck iptables:iptables readelf:binutils; do
+        qemu-aarch64-static:qemu-user-static shellcheck:shellcheck iptables:iptables readelf:binutils \
+        runc:runc; do
         have "${pair%%:*}" || echo "${pair#*:}"
     done
     python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
     # A daemon that answers, wherever it is, needs only a client.
-    have docker && { have dockerd || timeout 20 docker info >/dev/null 2>&1; } || printf '%s\n' docker.io runc
+    have docker && { have dockerd || timeout 20 docker info >/dev/null 2>&1; } || echo docker.io
     have go || echo golang-go
     have rustup || echo rustup
 }

@@ -9,6 +9,8 @@
 //! seal             Landlock and a seccomp filter of our own for guests, and the spec's filter
 //! ```
 //!
+//! [`probe`] looks whether a container is one at all, or a native one for runc.
+//!
 //! Code that needs a file of its own process under `/proc` (wasmtime opens `/proc/self/pagemap` with a pooling
 //! engine) has to open it between `enter` and `drop_privileges`: afterwards the process is not dumpable, so
 //! those files are root's.
@@ -37,6 +39,7 @@ mod mounts;
 mod namespaces;
 mod pivot;
 mod privileges;
+mod probe;
 mod root;
 mod rootfs;
 mod sandbox;
@@ -48,5 +51,6 @@ pub use error::SetupError;
 pub use join::join;
 pub use module::{ModuleError, OpenedModule, command, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
+pub use probe::probe;
 pub use sandbox::enter_sandbox;
 pub use seal::{Profile, seal};

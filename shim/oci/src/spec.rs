@@ -32,9 +32,11 @@ pub struct Spec {
     pub linux: Option<Linux>,
 }
 
-/// `root`; its path comes from containerd instead.
+/// `root`
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Root {
+    /// `path`
+    pub path: Option<PathBuf>,
     /// `readonly`
     pub readonly: Option<bool>,
 }

@@ -1,5 +1,5 @@
 //! Stands for `slipway-worker` in the integration tests: speaks its side of the control channel and does what
-//! `process.args` says, without namespaces, mounts or an engine.
+//! `process.args` says, without namespaces, mounts or an engine. Probing is the real thing.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,8 +11,19 @@ use slipway_shim_wire::{Channel, ToPod, ToWorker, WORKER_FD};
 fn main() -> ExitCode {
     // SAFETY: the pod process has put the control channel there.
     let mut channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
-    let Ok((ToWorker::Plan(plan) | ToWorker::Join(plan), _)) = channel.recv() else {
-        return ExitCode::from(70);
+    let plan = match channel.recv() {
+        Ok((ToWorker::Plan(plan) | ToWorker::Join(plan), _)) => plan,
+        Ok((ToWorker::Probe(probe), _)) => {
+            let answer = match slipway_shim_container::probe(&probe) {
+                Ok(native) => ToPod::Probed { native },
+                Err(error) => ToPod::SetupFailed {
+                    message: error.to_string(),
+                },
+            };
+            let _ = channel.send(&answer, None);
+            return ExitCode::SUCCESS;
+        }
+        _ => return ExitCode::from(70),
     };
     let words: Vec<&str> = plan.process.args.iter().map(String::as_str).collect();
     let mut status = 0;

@@ -1,12 +1,15 @@
 //! `delete`: what a shim that is gone left behind. containerd also calls it after every clean `Delete`, when there
 //! is no record any more and next to nothing to do.
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use slipway_shim_cgroup::Cgroup;
 use slipway_shim_spec::Spec;
@@ -14,14 +17,16 @@ use slipway_shim_spec::Spec;
 use crate::api::task::DeleteResponse;
 use crate::api::types::Timestamp;
 use crate::args::Flags;
+use crate::native::command::{Runc, Verb};
+use crate::native::{errors, unmount};
 use crate::record::{self, Record};
 use crate::socket;
 
-/// containerd gives `delete` five seconds (`cleanupTimeout`); each of three waits takes at most this.
-const PATIENCE: Duration = Duration::from_millis(1200);
+/// containerd gives `delete` five seconds (`cleanupTimeout`); each of four waits takes at most this.
+const PATIENCE: Duration = Duration::from_millis(1100);
 
 /// Killed without a record of how it ended: 128 + SIGKILL, as containerd's own shim says.
-const KILLED: u32 = 137;
+pub const KILLED: u32 = 137;
 
 /// Cleans up, and returns what to print. Whatever cannot be cleaned up is told to `warn`; the rest is cleaned up
 /// all the same.
@@ -30,8 +35,20 @@ pub fn delete(flags: &Flags, mut warn: impl FnMut(String)) -> Vec<u8> {
     let record = Record::read(&bundle);
     if let Some(record) = &record {
         kill(record, &mut warn);
+        if let Some(program) = &record.runc {
+            let runc = Runc::new(
+                program.clone(),
+                &flags.namespace,
+                false,
+                flags.id.clone(),
+                bundle.clone(),
+            );
+            if let Err(error) = forget(&runc) {
+                warn(error);
+            }
+        }
         remove_cgroup(&bundle, &mut warn);
-        unmount(&bundle.join("rootfs"));
+        unmount::unmount(&bundle.join("rootfs"));
         Record::remove(&bundle);
     }
     remove_socket(&bundle);
@@ -66,13 +83,51 @@ fn kill(record: &Record, warn: &mut impl FnMut(String)) {
     if let Err(error) = rustix::process::pidfd_send_signal(&process, Signal::KILL) {
         return warn(format!("killing process {}: {error}", record.pid));
     }
-    let mut descriptors = [PollFd::new(&process, PollFlags::IN)];
+    if !ends(&process) {
+        warn(format!("process {} does not end", record.pid));
+    }
+}
+
+/// Whether a process ends in time.
+fn ends(process: &OwnedFd) -> bool {
+    let mut descriptors = [PollFd::new(process, PollFlags::IN)];
     let timeout = Timespec {
         tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(1),
         tv_nsec: i64::from(PATIENCE.subsec_nanos()),
     };
-    if !matches!(rustix::event::poll(&mut descriptors, Some(&timeout)), Ok(1)) {
-        warn(format!("process {} does not end", record.pid));
+    matches!(rustix::event::poll(&mut descriptors, Some(&timeout)), Ok(1))
+}
+
+/// Has runc forget a container, and kill what is left of one that was never whole.
+fn forget(runc: &Runc) -> Result<(), String> {
+    let failed = |error: &dyn std::fmt::Display| {
+        format!("{}: delete {}: {error}", runc.program.display(), runc.id)
+    };
+    let arguments = runc
+        .arguments(&Verb::Delete)
+        .map_err(|error| failed(&error))?;
+    let arguments = arguments.iter().skip(1);
+    let mut child = Command::new(&runc.program)
+        .args(arguments.map(|word| OsStr::from_bytes(word.to_bytes())))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let process = pid.map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+    if !matches!(process, Some(Ok(process)) if ends(&process)) {
+        // It is our own child, so its number is its own.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(failed(&"does not end"));
+    }
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(
+            &errors::last(&runc.log()).unwrap_or(status.to_string()),
+        )),
+        Err(error) => Err(failed(&error)),
     }
 }
 
@@ -94,11 +149,6 @@ fn remove_cgroup(bundle: &Path, warn: &mut impl FnMut(String)) {
     if let Err(error) = removed {
         warn(error.to_string());
     }
-}
-
-/// Our workers mount in namespaces of their own; this is for what others put there.
-fn unmount(rootfs: &Path) {
-    while rustix::mount::unmount(rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
 }
 
 /// Removes the pod's socket if nobody serves it; a pod with other containers keeps it.
@@ -144,6 +194,7 @@ mod tests {
             pid: 7,
             born: 1,
             exit: Some((3, 1_700_000_000, 9)),
+            runc: None,
         };
         record.write(bundle.path()).unwrap();
         let response = delete_in(bundle.path());
@@ -161,14 +212,12 @@ mod tests {
     #[test]
     fn a_number_that_is_another_process_by_now_is_left_alone() {
         let bundle = tempfile::tempdir().unwrap();
-        let mut other = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
         let record = Record {
             pid: other.id(),
             born: 1,
             exit: None,
+            runc: None,
         };
         record.write(bundle.path()).unwrap();
         assert_eq!(delete_in(bundle.path()).exit_status, KILLED);

@@ -17,6 +17,7 @@ pub mod containerd;
 pub mod events;
 pub mod features;
 pub mod log;
+pub mod native;
 mod options;
 pub mod pause;
 pub mod pod;

@@ -17,6 +17,7 @@ mod delete;
 mod exec;
 mod limits;
 mod logger;
+mod native;
 mod service;
 mod setup;
 
@@ -34,6 +35,7 @@ use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
 use crate::signals::Signals;
+use crate::spawn::Pid;
 use crate::task::stdio::Logger;
 use crate::task::terminal::Terminal;
 use crate::task::{Oom, Phase, ProcessId, Task, Tasks};
@@ -60,6 +62,8 @@ pub struct Pod {
     hierarchies: Option<Hierarchies>,
     cache: Option<Cache>,
     tasks: Tasks,
+    /// Ends of children, told once it is known whose they were.
+    strays: Vec<(Pid, u32)>,
     compilations: Vec<Compilation>,
     loggers: Vec<Logger>,
     jobs: Vec<UnitJob>,
@@ -80,8 +84,8 @@ enum Token {
     Terminal(ProcessId),
     Oom(String),
     Placement(ProcessId),
-    Compilation(crate::spawn::Pid),
-    Logger(crate::spawn::Pid),
+    Compilation(Pid),
+    Logger(Pid),
     Job(usize),
 }
 
@@ -106,6 +110,7 @@ impl Pod {
             hierarchies: None,
             cache: None,
             tasks: Tasks::default(),
+            strays: Vec::new(),
             compilations: Vec::new(),
             loggers: Vec::new(),
             jobs: Vec::new(),
@@ -276,12 +281,14 @@ impl Pod {
 
     fn deadline(&self) -> Option<Instant> {
         let compilations = self.compilations.iter().map(Compilation::deadline);
+        let natives = self.tasks.values().filter_map(|task| task.native.as_ref());
         let idle = self.idle_since.map(|since| since + IDLE);
         let loggers = self.loggers.iter().filter_map(Logger::deadline);
         let ooms = self.tasks.values().filter_map(|task| task.oom.as_ref());
         compilations
             .chain(ooms.filter_map(Oom::deadline))
             .chain(loggers)
+            .chain(natives.filter_map(|native| native.deadline()))
             .chain(self.publisher.deadline())
             .chain(self.linger_at)
             .chain(self.leave_at)
@@ -296,6 +303,13 @@ impl Pod {
         }
         self.look_after_loggers(now);
         self.look_for_oom(now);
+        for native in self
+            .tasks
+            .values_mut()
+            .filter_map(|task| task.native.as_mut())
+        {
+            native.on_time(now);
+        }
         if self.linger_at.is_none_or(|at| at <= now) {
             let mut left = false;
             for process in self.tasks.values_mut().flat_map(Task::processes_mut) {

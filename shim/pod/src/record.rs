@@ -21,6 +21,8 @@ pub struct Record {
     pub born: u64,
     /// Exit status and time (seconds and nanoseconds since the epoch), once it has ended.
     pub exit: Option<(u32, i64, i32)>,
+    /// The runc that made it, if it is a native container.
+    pub runc: Option<PathBuf>,
 }
 
 impl Record {
@@ -49,7 +51,8 @@ impl Record {
     }
 
     fn render(&self) -> String {
-        json!({"pid": self.pid, "born": self.born, "exit": self.exit}).to_string()
+        let runc = self.runc.as_deref().and_then(Path::to_str);
+        json!({"pid": self.pid, "born": self.born, "exit": self.exit, "runc": runc}).to_string()
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -66,6 +69,7 @@ impl Record {
             pid: u32::try_from(value.get("pid")?.as_u64()?).ok()?,
             born: value.get("born")?.as_u64()?,
             exit,
+            runc: value["runc"].as_str().map(PathBuf::from),
         })
     }
 }
@@ -102,13 +106,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Record::read(directory.path()), None);
         for exit in [None, Some((137, 1_700_000_000, 5))] {
-            let record = Record {
-                pid: 42,
-                born: 4711,
-                exit,
-            };
-            record.write(directory.path()).unwrap();
-            assert_eq!(Record::read(directory.path()), Some(record));
+            for runc in [None, Some(PathBuf::from("/usr/sbin/runc"))] {
+                let record = Record {
+                    pid: 42,
+                    born: 4711,
+                    exit,
+                    runc,
+                };
+                record.write(directory.path()).unwrap();
+                assert_eq!(Record::read(directory.path()), Some(record));
+            }
         }
         Record::remove(directory.path());
         assert_eq!(Record::read(directory.path()), None);

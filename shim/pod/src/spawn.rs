@@ -162,6 +162,12 @@ fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
     pointers.chain([std::ptr::null()]).collect()
 }
 
+/// In the child of [`fork`]: ends it when this process ends, an exec later as well (prctl(2)).
+pub fn end_with_parent() {
+    // SAFETY: plain system call.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+}
+
 /// Ends the child of a fork that could not become what it should.
 pub fn end_child() -> ! {
     // SAFETY: ends this process without running what its parent registered for its own end.

@@ -12,9 +12,10 @@ use slipway_shim_cgroup::Cgroup;
 
 use crate::api::task::{CreateTaskRequest, StateResponse};
 use crate::api::types::Mount;
+use crate::native::container::Container;
 use crate::spawn::Pid;
 pub use oom::Oom;
-pub use process::{Exit, Kind, Phase, Process, ProcessId, Setup, Worker};
+pub use process::{Added, Exit, Kind, Phase, Process, ProcessId, Setup, Worker};
 use stdio::Paths;
 
 /// One container.
@@ -38,6 +39,10 @@ pub struct Task {
     pub cgroup: Option<Cgroup>,
     /// Tells whether the kernel killed in there.
     pub oom: Option<Oom>,
+    /// The request to go on with, while it is not known whether it is native.
+    pub probed: Option<Box<CreateTaskRequest>>,
+    /// What runc does for it, if it is native.
+    pub native: Option<Box<Container>>,
 }
 
 impl Task {
@@ -48,6 +53,15 @@ impl Task {
             None => Some(&mut self.init),
             Some(exec) => self.execs.get_mut(exec),
         }
+    }
+
+    /// The number of its first process; before there is one, of the child that makes it: to a containerd that comes
+    /// back a container without processes is a leaked one.
+    #[must_use]
+    pub fn first_pid(&self) -> u32 {
+        let native = self.native.as_ref().filter(|_| self.init.pid == 0);
+        let child = native.and_then(|native| native.child());
+        child.map_or_else(|| self.init.pid(), Pid::cast_unsigned)
     }
 
     /// Its processes with their names.

@@ -18,6 +18,7 @@ mod exec;
 mod mounts;
 mod namespaces;
 mod plan;
+mod probe;
 mod process;
 mod refuse;
 mod seccomp;

@@ -11,6 +11,8 @@
 //!
 //! A worker for `Task.Exec` gets `Join` instead of `Plan`, and `Go` as soon as it is ready: both belong to the `Start`
 //! of that process.
+//! A worker whose first message is `Probe` becomes no container: it looks whether the program is native, answers
+//! `Probed` and ends.
 //!
 //! Instead of `NeedCode` or `Ready` a worker may send `SetupFailed`, which fails `Task.Create`.
 //! The channel is a Unix stream socket (fd [`WORKER_FD`] in the worker); frames are a length and a
@@ -21,6 +23,7 @@
 mod channel;
 mod message;
 mod plan;
+mod probe;
 
 pub use channel::{Channel, ChannelError, FrameReader, MAX_FRAME};
 pub use message::{ToPod, ToWorker};
@@ -29,6 +32,7 @@ pub use plan::{
     MAX_ANNOTATION_VALUE, MAX_ANNOTATIONS, MAX_OPTIONS, Mount, Namespace, NamespaceKind, Plan,
     Process, RecursiveAttributes, Rlimit, Rootfs, UserNamespace,
 };
+pub use probe::Probe;
 
 /// The descriptor of the control channel in a worker, fixed by the spawn.
 pub const WORKER_FD: i32 = 3;

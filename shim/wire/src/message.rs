@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Plan;
+use crate::{Plan, Probe};
 
 /// From the pod process to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// What to become. Always the first message. The file of the cgroup's memory limit is attached where there
-    /// is one: a limit that was raised is read there.
+    /// What to become. The first message, but for `Probe`. The file of the cgroup's memory limit is attached where
+    /// there is one: a limit that was raised is read there.
     Plan(Box<Plan>),
     /// Another process of a container that stands: instead of `Plan`. Only `process`, `seccomp` and `limits` of it
     /// count. The directory `/proc/<pid>` of the container's first process is attached: it leads to its namespaces,
     /// and to nothing once that process has ended.
     Join(Box<Plan>),
+    /// Look whether the container is native, and end.
+    Probe(Box<Probe>),
     /// The compiled code; the `.cwasm` descriptor is attached.
     Code,
     /// There is no code to run. After `Go` the worker says so on the container's stderr and exits.
@@ -52,6 +54,12 @@ pub enum ToPod {
     },
     /// Linked, or knows that it cannot be; waits for `Go`.
     Ready,
+    /// The answer to `Probe`.
+    Probed {
+        /// Whether the program is the machine's own or a script; then the root file system is mounted where
+        /// containerd sees it.
+        native: bool,
+    },
     /// The container could not be set up.
     SetupFailed {
         /// What was being done, to what, and the operating system's reason.

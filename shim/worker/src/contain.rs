@@ -15,7 +15,7 @@ use wasmtime::PoolingAllocationConfig;
 
 use crate::ending::say;
 use crate::guest::Guest;
-use crate::{Ending, Invocation, exec, invocation, signals};
+use crate::{Ending, Invocation, exec, invocation, probe, signals};
 
 /// Exit status when the pod process is gone, or speaks another protocol (`EX_PROTOCOL`, sysexits.h).
 const EXIT_PROTOCOL: i32 = 76;
@@ -84,6 +84,7 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
     let (plan, joined, memory_limit) = match channel.recv()? {
         (ToWorker::Plan(plan), limit) => (plan, None, limit.map(File::from)),
         (ToWorker::Join(plan), Some(container)) => (plan, Some(container), None),
+        (ToWorker::Probe(asked), _) => probe::answer(channel, &asked),
         (other, _) => return Err(unexpected(&other)),
     };
     signals::end_at_once().map_err(GaveUp::Signals)?;
@@ -204,6 +205,7 @@ fn unexpected(message: &ToWorker) -> GaveUp {
     GaveUp::Unexpected(match message {
         ToWorker::Plan(_) => "Plan",
         ToWorker::Join(_) => "Join",
+        ToWorker::Probe(_) => "Probe",
         ToWorker::Code => "Code",
         ToWorker::NoCode { .. } => "NoCode",
         ToWorker::Go => "Go",

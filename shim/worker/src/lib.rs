@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! contain      the control channel: Plan, NeedCode, Code, Ready, Go (slipway_shim_wire)
+//! probe        instead of all that: is this container native?
 //! invocation   what to run: arguments, environment, directories, limits
 //! guest        load, tell the kind, link: everything that can fail before the guest runs
 //! module, component, server        run it
@@ -30,6 +31,7 @@ mod invocation;
 mod memory;
 mod module;
 mod outbound;
+mod probe;
 mod server;
 mod settings;
 mod signals;

@@ -12,5 +12,6 @@ mod guest;
 mod modules;
 mod namespaces;
 mod privileges;
+mod probe;
 mod seccomp;
 mod users;

@@ -7,7 +7,7 @@ use crate::api::events::{TaskExit, TaskNotice};
 use crate::events::Topic;
 use crate::record::{self, Record};
 use crate::signals;
-use crate::task::{Exit, Phase, ProcessId};
+use crate::task::{Exit, Kind, Phase, ProcessId};
 use crate::ttrpc::message::{Code, Status};
 
 impl Pod {
@@ -17,32 +17,40 @@ impl Pod {
             if let Some(index) = self.compilations.iter().position(|c| c.pid == pid) {
                 let compilation = self.compilations.swap_remove(index);
                 self.on_compiled(compilation, status);
-            } else if let Some(id) = self.tasks.by_pid(pid) {
-                self.on_end(&id, status);
-            } else {
+            } else if let Some(id) = self.native_of(pid) {
+                self.on_step_end(&id, status);
+            } else if self.loggers.iter().any(|logger| logger.pid == pid) {
                 self.on_logger_end(pid);
+            } else {
+                match self.tasks.by_pid(pid) {
+                    Some(id) if !self.is_starting(&id) => self.on_end(&id, status),
+                    // One that is not told of yet, or an orphan that came to us as its subreaper.
+                    _ => self.keep_stray(pid, status),
+                }
             }
-            // Others are orphans that came to us as their subreaper.
         }
     }
 
     /// A process of a container has ended.
-    fn on_end(&mut self, id: &ProcessId, status: u32) {
+    pub(super) fn on_end(&mut self, id: &ProcessId, status: u32) {
         // Its last words may not have been read yet.
         self.on_word(id);
         let Some(process) = self.tasks.process(id) else {
             return;
         };
         process.kind.silence();
+        if let (Phase::SettingUp(setup), Kind::Native, None) =
+            (&mut process.phase, &process.kind, &id.exec)
+        {
+            // runc still knows of it, and its root file system is mounted.
+            process.pid = 0;
+            let status = setup.failure.take().unwrap_or_else(|| ended(id, status));
+            return self.remove_failed(&id.task, status);
+        }
         let exit = Exit::now(status);
         match std::mem::replace(&mut process.phase, Phase::Ending(exit)) {
             Phase::SettingUp(setup) => {
-                let status = setup.failure.unwrap_or_else(|| {
-                    let message = format!(
-                        "{id}: its process ended with exit status {status} while it was being set up"
-                    );
-                    Status::new(Code::Unknown, message)
-                });
+                let status = setup.failure.unwrap_or_else(|| ended(id, status));
                 match &id.exec {
                     None => self.on_setup_failed(&id.task, exit),
                     Some(_) => self.on_exec_failed(id, exit),
@@ -82,16 +90,23 @@ impl Pod {
         };
         if let Phase::Ending(exit) = task.init.phase
             && !task.execs.values().any(crate::task::Process::is_alive)
+            && !task
+                .native
+                .as_ref()
+                .is_some_and(|native| native.is_joined())
         {
             self.on_container_exit(id, exit);
         }
     }
 
     /// Nothing remains of a container that never was.
-    fn on_setup_failed(&mut self, id: &str, exit: Exit) {
+    pub(super) fn on_setup_failed(&mut self, id: &str, exit: Exit) {
         let Some(task) = self.tasks.remove(id) else {
             return;
         };
+        if task.probed.is_some() {
+            self.unmount(id, &task.bundle);
+        }
         if let Some(cgroup) = &task.cgroup {
             self.jobs
                 .extend(delete::remove_cgroup(cgroup, id, &self.log));
@@ -127,6 +142,10 @@ impl Pod {
             pid,
             born: record::born(pid).unwrap_or_default(),
             exit: Some((exit.status, exit.at.seconds, exit.at.nanos)),
+            runc: task
+                .native
+                .as_ref()
+                .map(|native| native.runc.program.clone()),
         }
         .write(&task.bundle);
         if let Err(error) = recorded {
@@ -195,9 +214,17 @@ impl Pod {
         for ticket in waiting {
             self.server.answer(ticket, Ok(service::waited(exit)));
         }
-        if let Some(ticket) = deleting {
-            let answer = self.finish_delete(id, exit);
+        if let Some(ticket) = deleting
+            && let Some(answer) = self.remove(ticket, id, exit)
+        {
             self.server.answer(ticket, Ok(answer));
         }
     }
+}
+
+/// Why a set-up failed that did not say so itself.
+fn ended(id: &ProcessId, status: u32) -> Status {
+    let message =
+        format!("{id}: its process ended with exit status {status} while it was being set up");
+    Status::new(Code::Unknown, message)
 }

@@ -43,12 +43,40 @@ impl Pod {
     ) -> Result<Option<Vec<u8>>, Status> {
         let bundle = PathBuf::from(&request.bundle);
         self.check(&request, &bundle)?;
-        let prepared = self.prepare(&request, &bundle)?;
+        let spec = load(&request)?;
+        let sandbox = spec.container_type() == ContainerType::Sandbox;
+        let probe = if sandbox {
+            None
+        } else {
+            spec.probe(&root(&request, &spec), &mounts(&request))
+                .map_err(|error| invalid(&request.id, &error))?
+        };
         let internal = |error: std::io::Error| {
             Status::new(Code::Internal, format!("task {}: {error}", request.id))
         };
         Record::default().write(&bundle).map_err(internal)?;
         self.remember_binary(&bundle).map_err(internal)?;
+        let made = match probe {
+            None => self.create_wasm(ticket, request, &spec),
+            Some(probe) => self.probe(ticket, request, probe),
+        };
+        if made.is_err() {
+            Record::remove(&bundle);
+        }
+        made.map(|()| None)
+    }
+
+    /// Makes the process of a container that is not native.
+    pub(super) fn create_wasm(
+        &mut self,
+        ticket: Ticket,
+        request: CreateTaskRequest,
+        spec: &Spec,
+    ) -> Result<(), Status> {
+        let bundle = PathBuf::from(&request.bundle);
+        let internal = |error: std::io::Error| {
+            Status::new(Code::Internal, format!("task {}: {error}", request.id))
+        };
         let Prepared {
             plan,
             sandbox,
@@ -57,8 +85,7 @@ impl Pod {
             resources,
             ends,
             keepers,
-        } = prepared;
-
+        } = self.prepare(&request, spec)?;
         let directory = match &cgroup {
             Some(cgroup) => cgroup.prepare(&resources).map_err(|error| {
                 Status::new(Code::Internal, format!("task {}: {error}", request.id))
@@ -118,11 +145,13 @@ impl Pod {
             cgroup,
             oom: None,
             bundle,
+            probed: None,
+            native: None,
         };
         let recorded = Record {
             pid: number,
             born: record::born(number).unwrap_or_default(),
-            exit: None,
+            ..Record::default()
         }
         .write(&task.bundle);
         self.tasks.insert(id.clone(), task);
@@ -134,7 +163,7 @@ impl Pod {
         } else {
             self.on_placement(&id);
         }
-        Ok(None)
+        Ok(())
     }
 
     fn check(&self, request: &CreateTaskRequest, bundle: &Path) -> Result<(), Status> {
@@ -160,36 +189,25 @@ impl Pod {
         Ok(())
     }
 
-    fn prepare(&mut self, request: &CreateTaskRequest, bundle: &Path) -> Result<Prepared, Status> {
-        let invalid = |error: &dyn std::fmt::Display| {
-            let message = format!("task {}: {error}", request.id);
-            Status::new(Code::InvalidArgument, message)
-        };
-        let spec = Spec::load(bundle).map_err(|error| invalid(&error))?;
+    fn prepare(&mut self, request: &CreateTaskRequest, spec: &Spec) -> Result<Prepared, Status> {
+        let id = &request.id;
         let sandbox = spec.container_type() == ContainerType::Sandbox;
         let mut plan = if sandbox {
-            spec.sandbox_plan(&request.id)
+            spec.sandbox_plan(id)
         } else {
-            let mounts: Vec<RootfsMount> = request.rootfs.iter().map(rootfs_mount).collect();
-            spec.plan(&request.id, &bundle.join("rootfs"), &mounts)
+            spec.plan(id, &root(request, spec), &mounts(request))
         }
-        .map_err(|error| invalid(&error))?;
-        plan.options = options::body(request.options.as_ref()).map_err(|error| invalid(&error))?;
-        let pid_namespace = spec.pid_namespace().map_err(|error| invalid(&error))?;
+        .map_err(|error| invalid(id, &error))?;
+        plan.options =
+            options::body(request.options.as_ref()).map_err(|error| invalid(id, &error))?;
+        let pid_namespace = spec.pid_namespace().map_err(|error| invalid(id, &error))?;
         let resources = match spec.resources() {
-            Some(resources) => Resources::from_oci(resources).map_err(|error| invalid(&error))?,
+            Some(resources) => {
+                Resources::from_oci(resources).map_err(|error| invalid(id, &error))?
+            }
             None => Resources::default(),
         };
-        let cgroup = match spec.cgroups_path() {
-            Some(path) => {
-                let text = path
-                    .to_str()
-                    .ok_or_else(|| invalid(&"cgroupsPath is not UTF-8"))?;
-                let path = CgroupsPath::parse(text).map_err(|error| invalid(&error))?;
-                Some(Cgroup::new(self.hierarchies()?, path))
-            }
-            None => None,
-        };
+        let cgroup = self.cgroup(id, spec)?;
         // The sleeper says and hears nothing.
         let open = if request.terminal && !sandbox {
             stdio::open_terminal
@@ -215,6 +233,18 @@ impl Pod {
         })
     }
 
+    /// Where the container is counted and limited.
+    pub(super) fn cgroup(&mut self, id: &str, spec: &Spec) -> Result<Option<Cgroup>, Status> {
+        let Some(path) = spec.cgroups_path() else {
+            return Ok(None);
+        };
+        let text = path
+            .to_str()
+            .ok_or_else(|| invalid(id, &"cgroupsPath is not UTF-8"))?;
+        let path = CgroupsPath::parse(text).map_err(|error| invalid(id, &error))?;
+        Ok(Some(Cgroup::new(self.hierarchies()?, path)))
+    }
+
     /// The host's cgroup hierarchies, looked at once.
     fn hierarchies(&mut self) -> Result<&Hierarchies, Status> {
         if self.hierarchies.is_none() {
@@ -237,6 +267,37 @@ impl Pod {
         let own = self.programs.own().as_os_str().as_encoded_bytes();
         record::write_atomically(bundle, NAME, own)
     }
+}
+
+/// The spec of the container that is asked for.
+pub(super) fn load(request: &CreateTaskRequest) -> Result<Spec, Status> {
+    Spec::load(Path::new(&request.bundle)).map_err(|error| invalid(&request.id, &error))
+}
+
+pub(super) fn invalid(id: &str, error: &dyn std::fmt::Display) -> Status {
+    Status::new(Code::InvalidArgument, format!("task {id}: {error}"))
+}
+
+/// Streams that cannot be opened.
+pub(super) fn refused_streams(id: &ProcessId, error: &StdioError) -> Status {
+    let code = match error {
+        StdioError::Scheme { .. } => Code::Unimplemented,
+        StdioError::Uri { .. } => Code::InvalidArgument,
+        StdioError::Open { .. } => Code::Internal,
+    };
+    Status::new(code, format!("{id}: {error}"))
+}
+
+/// Where the root file system is or will be mounted.
+fn root(request: &CreateTaskRequest, spec: &Spec) -> PathBuf {
+    if request.rootfs.is_empty() {
+        return spec.root_path();
+    }
+    Path::new(&request.bundle).join("rootfs")
+}
+
+fn mounts(request: &CreateTaskRequest) -> Vec<RootfsMount> {
+    request.rootfs.iter().map(rootfs_mount).collect()
 }
 
 fn spawn_pause(birth: Birth<'_>, plan: &Plan) -> std::io::Result<(Pid, Kind)> {
@@ -268,16 +329,6 @@ pub(super) fn layers(mounts: &[Mount]) -> Option<Namespace> {
         .iter()
         .find_map(|option| option.strip_prefix("lowerdir="))?;
     Some(Namespace::new(layers))
-}
-
-/// Streams that cannot be served.
-pub(super) fn refused_streams(id: &ProcessId, error: &StdioError) -> Status {
-    let code = match error {
-        StdioError::Scheme { .. } => Code::Unimplemented,
-        StdioError::Uri { .. } => Code::InvalidArgument,
-        StdioError::Open { .. } => Code::Internal,
-    };
-    Status::new(code, format!("{id}: {error}"))
 }
 
 /// The answer to `Create`.

@@ -33,7 +33,7 @@ impl Pod {
             return Err(Status::new(Code::FailedPrecondition, message));
         }
         match process.phase {
-            Phase::Stopped(exit) => Ok(Some(self.finish_delete(&id, exit))),
+            Phase::Stopped(exit) => Ok(self.remove(ticket, &id, exit)),
             Phase::Running | Phase::Paused | Phase::Ending(_) => Err(Status::new(
                 Code::FailedPrecondition,
                 format!("{id}: it runs; kill it before deleting it"),
@@ -57,6 +57,16 @@ impl Pod {
                 Ok(None)
             }
         }
+    }
+
+    /// Removes what is left of a process, and returns the answer to `Delete` if that is all there is to do.
+    pub(super) fn remove(&mut self, ticket: Ticket, id: &ProcessId, exit: Exit) -> Option<Vec<u8>> {
+        let task = self.tasks.get(&id.task);
+        if id.exec.is_none() && task.is_some_and(|task| task.native.is_some()) {
+            self.delete_native(ticket, &id.task, exit);
+            return None;
+        }
+        Some(self.finish_delete(id, exit))
     }
 
     /// Forgets a process, and returns the answer to `Delete`.

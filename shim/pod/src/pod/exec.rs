@@ -2,7 +2,7 @@
 //!
 //! `Exec` only takes note. `Start` makes a worker in the container's PID namespace and cgroup, which joins the other
 //! namespaces of the container's first process, is set up as that one was, and runs at once when it is ready. What goes
-//! wrong with it is the exec's own failure.
+//! wrong with it is the exec's own failure. In a native container `Start` is a run of runc's.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,9 +19,10 @@ use crate::api::events::{TaskExecAdded, TaskExecStarted};
 use crate::api::task::{ExecProcessRequest, StartResponse};
 use crate::args::is_identifier;
 use crate::events::Topic;
+use crate::native::exec;
 use crate::spawn::Birth;
 use crate::task::stdio::{self, Keepers, Owner, Paths};
-use crate::task::{Kind, Phase, Process, ProcessId, Setup, Task, Worker};
+use crate::task::{Added, Kind, Phase, Process, ProcessId, Setup, Task, Worker};
 use crate::ttrpc::message::{Code, Status};
 use crate::ttrpc::server::Ticket;
 
@@ -46,14 +47,22 @@ impl Pod {
         }
         may_exec(task).map_err(|why| refused(Code::FailedPrecondition, why))?;
         let json = request.spec.as_ref().map_or(&[][..], |any| &any.value);
-        let mut plan = Spec::load(&task.bundle)
-            .and_then(|spec| spec.exec_plan(&request.id, json))
-            .map_err(|error| refused(Code::InvalidArgument, &error.to_string()))?;
-        plan.options.clone_from(&task.options);
+        let invalid =
+            |error: &dyn std::fmt::Display| refused(Code::InvalidArgument, &error.to_string());
+        let (added, kind) = if task.native.is_some() {
+            let process = exec::process(json, request.terminal).map_err(|error| invalid(&error))?;
+            (Added::Native(process), Kind::Native)
+        } else {
+            let mut plan = Spec::load(&task.bundle)
+                .and_then(|spec| spec.exec_plan(&request.id, json))
+                .map_err(|error| invalid(&error))?;
+            plan.options.clone_from(&task.options);
+            (Added::Worker(Box::new(plan)), Kind::Worker(None))
+        };
         let process = Process {
             pid: 0,
-            phase: Phase::Added(Box::new(plan)),
-            kind: Kind::Worker(None),
+            phase: Phase::Added(added),
+            kind,
             paths: Paths {
                 stdin: request.stdin,
                 stdout: request.stdout,
@@ -87,6 +96,9 @@ impl Pod {
         };
         let failed = |code, why: String| Status::new(code, format!("{id}: {why}"));
         may_exec(task).map_err(|why| failed(Code::FailedPrecondition, why.to_owned()))?;
+        if task.native.is_some() {
+            return self.start_native_exec(ticket, id);
+        }
         let init = task.init.pid();
         let internal = |error: &dyn std::fmt::Display| failed(Code::Internal, error.to_string());
         let container = open_process(init).map_err(|error| internal(&error))?;
@@ -118,7 +130,7 @@ impl Pod {
             .spawn_worker(birth, &ends)
             .map_err(|error| internal(&error))?;
         drop(ends);
-        let Phase::Added(plan) = &mut process.phase else {
+        let Phase::Added(Added::Worker(plan)) = &mut process.phase else {
             return empty();
         };
         let plan = std::mem::take(plan);
@@ -168,7 +180,7 @@ impl Pod {
 }
 
 /// Whether another process may join this container now, and if not, why.
-fn may_exec(task: &Task) -> Result<(), &'static str> {
+pub(super) fn may_exec(task: &Task) -> Result<(), &'static str> {
     if matches!(task.init.kind, Kind::Pause(_)) {
         return Err("the pod's sandbox runs no other process; exec into one of its containers");
     }

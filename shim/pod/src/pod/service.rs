@@ -17,7 +17,7 @@ use crate::api::task::{
 use crate::api::types::{Any, ProcessInfo};
 use crate::events::Topic;
 use crate::signals;
-use crate::task::{Exit, Phase, Process, ProcessId, Task};
+use crate::task::{Exit, Kind, Phase, Process, ProcessId, Task};
 use crate::ttrpc::message::{Code, Request, Status};
 use crate::ttrpc::server::Ticket;
 use slipway_shim_cgroup::Cgroup;
@@ -125,6 +125,9 @@ impl Pod {
                 return refused(&format!("it ended with exit status {}", exit.status));
             }
         }
+        if matches!(process.kind, Kind::Native) {
+            return self.start_native(ticket, &id.task);
+        }
         if let Some(channel) = process.kind.channel() {
             channel.send(&ToWorker::Go, None).map_err(|error| {
                 let message = format!("{id}: starting the guest: {error}");
@@ -157,8 +160,9 @@ impl Pod {
         }
         // Also once it has ended, until Delete: to a containerd that comes back, an empty list means a leaked shim,
         // and the exit status would be lost (`shouldCleanupShim`, containerd 2.4).
-        if !pids.contains(&task.init.pid()) {
-            pids.push(task.init.pid());
+        let first = task.first_pid();
+        if !pids.contains(&first) {
+            pids.push(first);
         }
         let processes = pids.into_iter().map(|pid| ProcessInfo {
             pid,
@@ -248,6 +252,10 @@ impl Pod {
             return Err(Status::new(Code::InvalidArgument, message));
         };
         let Some(terminal) = process.keepers.terminal() else {
+            // containerd's clients also tell the size before there is a terminal, and once more after the start.
+            if process.terminal && matches!(process.phase, Phase::Added(_) | Phase::SettingUp(_)) {
+                return empty();
+            }
             let message = format!("{id}: has no terminal");
             return Err(Status::new(Code::FailedPrecondition, message));
         };

@@ -83,7 +83,7 @@ impl Pod {
                     }
                     return;
                 }
-                Kind::Worker(None) => return,
+                Kind::Worker(None) | Kind::Native => return,
             }
         }
         self.log.warn(&id.task, "the worker talks too much");
@@ -136,6 +136,7 @@ impl Pod {
                     exit_code,
                 },
             ),
+            (ToPod::Probed { native }, _) => self.on_probed(&id.task, native),
             (ToPod::SetupFailed { message }, _) => {
                 let message = format!("{id}: {message}");
                 self.fail_setup(id, Status::new(Code::Unknown, message));
@@ -269,6 +270,10 @@ impl Pod {
         if let Some(process) = self.tasks.process(id).filter(|process| process.is_alive()) {
             // Not reaped yet, so the number is its own.
             let _ = signals::send(process.pid, libc::SIGKILL);
+        } else if let Some(task) = self.tasks.get(&id.task)
+            && let (Some(native), None) = (&task.native, &id.exec)
+        {
+            native.abort();
         }
     }
 }

@@ -87,7 +87,7 @@ pub struct Process {
 #[derive(Debug)]
 pub enum Phase {
     /// Added by `Exec`: what `Start` will make of it.
-    Added(Box<Plan>),
+    Added(Added),
     /// It is being set up; who asked for it is not answered yet.
     SettingUp(Box<Setup>),
     /// Set up, waiting for `Start`.
@@ -100,6 +100,15 @@ pub enum Phase {
     Ending(Exit),
     /// The process has ended.
     Stopped(Exit),
+}
+
+/// What `Exec` has added.
+#[derive(Debug)]
+pub enum Added {
+    /// A worker's.
+    Worker(Box<Plan>),
+    /// runc's: the process as the specification has it, in JSON.
+    Native(Vec<u8>),
 }
 
 /// A set-up under way.
@@ -145,6 +154,8 @@ pub enum Kind {
     Worker(Option<Worker>),
     /// The sleeper: its report, until it stands.
     Pause(Option<File>),
+    /// One that runc has made.
+    Native,
 }
 
 /// Our side of a worker.
@@ -163,6 +174,7 @@ impl Kind {
         match self {
             Self::Worker(worker) => worker.as_ref().map(|worker| worker.channel.as_fd()),
             Self::Pause(report) => report.as_ref().map(AsFd::as_fd),
+            Self::Native => None,
         }
     }
 
@@ -171,6 +183,7 @@ impl Kind {
         match self {
             Self::Worker(worker) => *worker = None,
             Self::Pause(report) => *report = None,
+            Self::Native => {}
         }
     }
 
@@ -179,7 +192,7 @@ impl Kind {
     pub fn channel(&self) -> Option<&Channel> {
         match self {
             Self::Worker(worker) => worker.as_ref().map(|worker| &worker.channel),
-            Self::Pause(_) => None,
+            Self::Pause(_) | Self::Native => None,
         }
     }
 }

@@ -8,5 +8,6 @@ mod exec;
 mod harness;
 mod logging;
 mod memory;
+mod native;
 mod sandbox;
 mod terminal;
