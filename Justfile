@@ -17,7 +17,7 @@ demo-down:
     @"{{ testbed }}/cluster.sh" down
     @"{{ testbed }}/docker.sh" down
 
-# runs every test: formatting, lints, units, chart, generated files, arm64 in emulation, the cluster
+# runs every test: formatting, lints, units, chart, generated files, arm64 in emulation, CRI, the cluster
 test:
     @"{{ testbed }}/test.sh"
 
@@ -41,7 +41,7 @@ cri *arguments:
 vm arch *arguments:
     @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
 
-# the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
+# the long CRI cases, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # cri-node.sh BIN_DIR HOME SHIM_DIR SUBNET IMAGE_TAR...: makes a containerd of its own on the machine it runs on: the
 # programs of BIN_DIR, everything it keeps under HOME, the shim of SHIM_DIR, pods in SUBNET (10.88.1), and the images of
-# the tars. Needs nothing of the repository. HOME/start starts it, also after the tests have killed it.
+# the tars. Needs nothing of the repository. HOME/start starts it, also after the tests have killed it; `start local` with
+# the option by which containerd >= 2.1 pulls as those before it did. HOME/hosts tells 2.x which registries speak plain HTTP.
 set -euo pipefail
 
 bin=$(realpath "$1") home=$(realpath -m "$2") shim=$home/shim subnet=$4
@@ -10,7 +11,7 @@ systemd=false
 [ ! -d /run/systemd/system ] || systemd=true
 
 # Programs of its own, by which its processes can be told from those of another containerd on the machine.
-mkdir -p "$home/cni" "$home/counted" "$shim"
+mkdir -p "$home/cni" "$home/counted" "$home/hosts" "$shim"
 install -m 0755 "$3"/containerd-shim-slipway-v1 "$3"/slipway-worker "$3"/slipway-compile "$shim/"
 
 # A shim that keeps count: every call is a line, then the shim itself. Its own directory, for the programs beside it.
@@ -53,6 +54,9 @@ case $("$bin/containerd" --version) in
     schema=3
     tables="[plugins.'io.containerd.cri.v1.images']
 snapshotter = 'overlayfs'
+use_local_image_pull = false
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = '$home/hosts'
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = 'slipway/pause:cri'
 [plugins.'io.containerd.cri.v1.runtime']
@@ -88,16 +92,32 @@ address = "$home/c.sock"
 $tables
 TOML
 
+sed 's/^use_local_image_pull = false$/use_local_image_pull = true/' "$home/config.toml" >"$home/config-local.toml"
+
 # The unit is the distributions' one as far as it concerns shims: they live on when containerd ends.
+if $systemd; then
+    cat >"/run/systemd/system/$unit.service" <<UNIT
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+Environment=PATH=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ExecStart=$bin/containerd -c $home/config-now.toml
+StandardError=append:$home/log
+Delegate=yes
+KillMode=process
+TasksMax=infinity
+UNIT
+    systemctl daemon-reload
+fi
 cat >"$home/start" <<START
 #!/bin/sh
+config=$home/config.toml
+[ "\$1" != local ] || config=$home/config-local.toml
+cp "\$config" $home/config-now.toml
+! $systemd || exec systemctl start $unit.service
 export PATH=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-if $systemd; then
-    systemctl reset-failed $unit.service 2>/dev/null
-    exec systemd-run --quiet --collect --unit=$unit -E PATH="\$PATH" -p Type=notify -p Delegate=yes -p KillMode=process \\
-        -p TasksMax=infinity -p StandardError=append:$home/log $bin/containerd -c $home/config.toml
-fi
-setsid $bin/containerd -c $home/config.toml >>$home/log 2>&1 </dev/null &
+setsid $bin/containerd -c $home/config-now.toml >>$home/log 2>&1 </dev/null &
 START
 chmod 0755 "$home/start"
 "$home/start"

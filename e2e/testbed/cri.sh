@@ -8,12 +8,12 @@ read -ra VERSIONS <<<"${SLIPWAY_CRI_VERSIONS:-2.4 2.1 1.7 1.6}"
 ARCH=$(uname -m)
 NODE=$CLUSTER-cri
 WORK=$CACHE/cri
-OLD=(--filter lifecycle:: --filter endings:: --filter logs:: --filter resources:: --filter isolation::)
+OLD=(--filter lifecycle:: --filter endings:: --filter logs:: --filter resources:: --filter isolation:: --filter images::)
 
 "$TESTBED/docker.sh" up
 "$TESTBED/build.sh" "$ARCH/containerd-shim-slipway-v1" "$ARCH/slipway-worker" "$ARCH/slipway-compile" "$ARCH/cri-conformance"
 "$TESTBED/guests.sh"
-"$TESTBED/node-images.sh" "${VERSIONS[@]}"
+"$TESTBED/node-images.sh" 2.4
 exclusively cri
 
 # stage: lays out what the container is given, in $WORK.
@@ -25,10 +25,7 @@ stage() {
         cp "$("$TESTBED/build.sh" --path "$ARCH" $program)" "$WORK/programs/"
     done
     for version in "${VERSIONS[@]}"; do
-        mkdir -p "$WORK/containerd-$version"
-        # From the image: the build context is made anew only when an image is.
-        docker run --rm --network none --entrypoint tar "$("$TESTBED/node-images.sh" --name worker "$version")" \
-            -C /usr/bin -cf - containerd containerd-shim-runc-v2 ctr | tar -C "$WORK/containerd-$version" -xf -
+        "$TESTBED/node-images.sh" --containerd "$version" "$WORK/containerd-$version"
     done
     # Any image needs a program; the shim's sandbox runs none.
     "$TESTBED/image-tar.sh" slipway/pause:cri "$(docker_arch)" "$WORK/pause.tar" /native-ticker "$CACHE/stage/e2e-guests/native-ticker"
@@ -45,7 +42,7 @@ make() {
     remove
     docker run -d --name "$NODE" --hostname "$NODE" --privileged --cgroupns private --network none \
         --tmpfs /tmp --tmpfs /run --volume /var --volume "$WORK:/cri:ro" \
-        "$("$TESTBED/node-images.sh" --name worker "${VERSIONS[0]}")"
+        "$("$TESTBED/node-images.sh" --name worker 2.4)"
     until_true 60 docker exec "$NODE" sh -c '[ -S /run/systemd/private ] && systemctl is-active --quiet dbus.socket'
     # The node's own containerd is not the one under test.
     docker exec "$NODE" systemctl stop slipway-images.service containerd.service
@@ -63,7 +60,8 @@ cases() {
     shift
     case $version in 1.6) set -- "${OLD[@]}" "$@" ;; esac
     docker exec "$NODE" /cri/programs/cri-conformance --socket "/var/cri/$version/c.sock" \
-        --start-command "/var/cri/$version/start" --scratch "/var/cri/$version/scratch" "$@"
+        --start-command "/var/cri/$version/start" --local-pull-start-command "/var/cri/$version/start local" \
+        --registry-hosts "/var/cri/$version/hosts" --scratch "/var/cri/$version/scratch" "$@"
 }
 
 # all ARGUMENT...: on all containerds at once; they mostly wait. The output comes one after the other.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # node-images.sh VERSION...: makes a kind node image for each containerd VERSION (1.6, 1.7, 2.1, 2.4), and one for the
-# control plane; `node-images.sh --name ROLE VERSION` prints the name of one.
+# control plane; `node-images.sh --name ROLE VERSION` prints the name of one. `node-images.sh --containerd VERSION FOLDER`
+# only puts the programs of a containerd into a folder.
 . "$(dirname "$0")/lib.sh"
 
 # What the nodes are made from: `public` is kind's own image, `built` comes from packages.
@@ -21,9 +22,9 @@ name() { printf 'slipway-testbed/%s:containerd-%s-%s-%s\n' "$1" "$2" "$SOURCE" "
 CONTEXT=$CACHE/testbed/node-context
 exclusively testbed-node-images
 
-# with_containerd VERSION: lays the programs and the configuration of a containerd into the build context.
-with_containerd() {
-    local out=$CONTEXT/containerd-$1 schema=2 pause
+# programs_of VERSION: lays the programs of a containerd into the build context.
+programs_of() {
+    local out=$CONTEXT/containerd-$1
     mkdir -p "$CONTEXT"
     case $1 in
     2.4) rm -rf "$out" && mkdir -p "$out" && ln -f "$(module_bin containerd)"/[c]* "$out/" ;;
@@ -32,6 +33,12 @@ with_containerd() {
     1.6) [ -e "$out/ctr" ] || "$TESTBED/debian-containerd.sh" "$SUITE_CONTAINERD_1_6" "$out" ;;
     *) die "no containerd $1 here: 1.6, 1.7, 2.1 and 2.4 can be had" ;;
     esac
+}
+
+# with_containerd VERSION: the same, and its configuration.
+with_containerd() {
+    local out=$CONTEXT/containerd-$1 schema=2 pause
+    programs_of "$1"
     case $1 in 2.*) schema=3 ;; esac
     [ "$SOURCE" = built ] || return 0
     pause=$(kubeadm_images | grep pause)
@@ -110,6 +117,14 @@ node_image() {
     step "building the $1 image with containerd $2" "node-image-$1-$2" docker build -t "$image" --target "$1" \
         --build-arg BASE="$base" --build-arg CONTAINERD="$2" -f "$TESTBED/$file" "$CONTEXT"
 }
+
+if [ "${1:-}" = --containerd ]; then
+    "$TESTBED/binaries.sh" containerd
+    programs_of "$2"
+    mkdir -p "$3"
+    cp "$CONTEXT/containerd-$2"/* "$3/"
+    exit
+fi
 
 missing=
 for version in "$@"; do

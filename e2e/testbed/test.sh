@@ -6,5 +6,6 @@
 "$TESTBED/build.sh" "$(uname -m)"
 "$TESTBED/foreign.sh"
 "$TESTBED/cluster.sh" up
+"$TESTBED/cri.sh"
 "$TESTBED/images.sh"
 "$TESTBED/e2e.sh"

@@ -24,6 +24,12 @@ pub struct Args {
     /// The image with the guests of `e2e/guests`, on the node already
     #[arg(long, default_value = "slipway/cri-guests:cri")]
     pub image: String,
+    /// Where that containerd looks for the `hosts.toml` of registries (`config_path`); without it nothing is pulled
+    #[arg(long)]
+    pub registry_hosts: Option<PathBuf>,
+    /// How that containerd is started with `use_local_image_pull = true`; without it that is not tested
+    #[arg(long)]
+    pub local_pull_start_command: Option<String>,
     /// Where logs and volumes go
     #[arg(long, default_value = "/tmp/slipway-cri")]
     pub scratch: PathBuf,

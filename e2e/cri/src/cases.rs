@@ -5,6 +5,7 @@ mod churn;
 mod command_line;
 mod endings;
 mod exec;
+mod images;
 mod isolation;
 mod lifecycle;
 mod logs;
@@ -70,6 +71,11 @@ cases! {
     Short endings::a_module_that_cannot_run_says_why "a sentence in the log and an exit, no error of the runtime"
     Short endings::memory_grow_fails_before_the_kernel_kills "the guest is told no within its limit"
     Short endings::beyond_the_limit_is_oomkilled "TaskOOM comes before TaskExit"
+    Short images::wasm_in_a_tar_runs "the form that every containerd takes"
+    Short images::wasm_layers_and_artifacts_run "no root file system; the guest is in the content store"
+    Short images::a_tar_for_wasi_depends_on_containerd "refused from 2.2 on"
+    Short images::a_tar_for_wasi_runs_with_local_pull "use_local_image_pull"
+    Short images::refusals_are_containerds_own "by containerd, in its own words"
     Short isolation::containers_share_the_pods_namespaces "network, IPC and UTS are the pod's"
     Short isolation::processes_are_shared_when_asked_for "shareProcessNamespace"
     Short isolation::the_nodes_network_when_asked_for "hostNetwork"

@@ -17,6 +17,7 @@ pub mod leavings;
 pub mod log;
 pub mod node;
 pub mod pod;
+pub mod registry;
 pub mod report;
 pub mod runtime;
 pub mod stream;

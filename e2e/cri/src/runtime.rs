@@ -64,6 +64,19 @@ impl Runtime {
         grpc::call(&self.socket, &path, None, request, PATIENCE)
     }
 
+    /// A method of CRI's `ImageService`.
+    ///
+    /// # Errors
+    /// What containerd says.
+    pub fn images<R: Message + Default>(
+        &self,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<R, Status> {
+        let path = format!("/runtime.v1.ImageService/{method}");
+        grpc::call(&self.socket, &path, None, request, PATIENCE)
+    }
+
     /// A method of containerd's task service, in CRI's namespace.
     ///
     /// # Errors
@@ -197,11 +210,19 @@ impl Runtime {
     /// # Errors
     /// When it does not come.
     pub fn start(&self) -> Result<()> {
+        self.start_by(&self.start_command)
+    }
+
+    /// Starts it by another command, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn start_by(&self, command: &str) -> Result<()> {
         let status = Command::new("sh")
-            .args(["-c", &self.start_command])
+            .args(["-c", command])
             .status()
             .context("running the start command")?;
-        ensure!(status.success(), "{}: {status}", self.start_command);
+        ensure!(status.success(), "{command}: {status}");
         self.wait_ready()
     }
 

@@ -23,6 +23,30 @@ pub struct ImageSpec {
     pub image: String,
 }
 
+/// `PullImage`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PullImageRequest {
+    /// Which one.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+/// The answer to it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PullImageResponse {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub image_ref: String,
+}
+
+/// `RemoveImage`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RemoveImageRequest {
+    /// Which one.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
 /// An environment variable.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct KeyValue {
