@@ -95,6 +95,11 @@ pub fn has_cgroup(id: &str) -> bool {
 
 fn files(directory: &Path, found: &mut Leavings) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        // containerd hides a bundle before it removes it, and killed in between never looks at it again
+        // (core/runtime/v2/bundle.go@v2.4.2, atomicDelete; shim_load.go).
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         found.insert(format!("file {}", entry.path().display()));
     }
 }

@@ -186,6 +186,8 @@ impl Stream {
     pub fn close(mut self) {
         // The other side may have done so already.
         let _ = self.socket.close(None);
-        let _ = self.socket.flush();
+        // To the end: who leaves with output unread resets the connection, and the peer may lose what it was sent.
+        let deadline = Instant::now() + SOON;
+        while !self.closed && Instant::now() < deadline && self.read().is_ok() {}
     }
 }
