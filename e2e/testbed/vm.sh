@@ -117,7 +117,7 @@ run() {
     [ "$status" = 0 ]
 }
 
-command -v "qemu-system-$ARCH" >/dev/null || "$TESTBED/vm/prerequisites.sh"
+"$TESTBED/vm/prerequisites.sh"
 "$TESTBED/vm/root.sh" "$ARCH"
 "$TESTBED/vm/containerd.sh" "$ARCH"
 [ -n "${SLIPWAY_VM_PROGRAMS:-}" ] || "$TESTBED/build.sh" "${PAYLOAD[@]/#/$ARCH/}" "${TOOLS[@]/#/$ARCH/}"
