@@ -17,7 +17,7 @@ demo-down:
     @"{{ testbed }}/cluster.sh" down
     @"{{ testbed }}/docker.sh" down
 
-# runs every test: formatting, lints, units, chart, generated files, arm64 in emulation, CRI, the cluster
+# runs every test: formatting, lints, units, fuzzing, chart, generated files, arm64 in emulation, CRI, the cluster
 test:
     @"{{ testbed }}/test.sh"
 
@@ -28,6 +28,10 @@ lint:
 # all tests that need no cluster
 unit:
     @"{{ testbed }}/unit.sh"
+
+# what reads untrusted bytes, fed with generated ones (SLIPWAY_FUZZ_SECONDS, default 60, for each); arguments are targets
+fuzz *targets:
+    @"{{ testbed }}/fuzz.sh" {{ targets }}
 
 # the cluster tests alone; arguments go to the test binary
 e2e *arguments: images

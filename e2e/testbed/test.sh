@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 "$TESTBED/lint.sh"
 "$TESTBED/unit.sh"
+"$TESTBED/fuzz.sh"
 "$TESTBED/build.sh" "$(uname -m)"
 "$TESTBED/foreign.sh"
 "$TESTBED/cluster.sh" up

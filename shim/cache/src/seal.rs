@@ -69,12 +69,13 @@ impl Seal {
                 inode: inode.to_owned(),
             })
         });
-        // The last line ends: a torn write does not parse.
-        text.ends_with('\n').then_some(Self {
+        let seal = Self {
             length,
             digest,
             checked,
-        })
+        };
+        // To the byte as it was written: neither torn, nor with more behind it, nor with a number spelt otherwise.
+        (seal.render() == text).then_some(seal)
     }
 
     pub(crate) fn render(&self) -> String {
@@ -120,5 +121,7 @@ mod tests {
             assert_eq!(Seal::parse(&whole[..end]), None, "{end}");
         }
         assert_eq!(Seal::parse("\u{7f}ELF"), None);
+        assert_eq!(Seal::parse(&whole.replace("length 7", "length +7")), None);
+        assert_eq!(Seal::parse(&format!("{whole}more\n")), None);
     }
 }

@@ -18,7 +18,7 @@ pub mod events;
 pub mod features;
 pub mod log;
 pub mod native;
-mod options;
+pub mod options;
 pub mod pause;
 pub mod pod;
 pub mod programs;

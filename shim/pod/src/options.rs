@@ -12,7 +12,7 @@ const TYPE: &str = "runtimeoptions.v1.Options";
 /// Why the handler's options cannot be passed on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum OptionsError {
+pub enum OptionsError {
     /// Not the message that its type says.
     #[error("options of the handler: {0}")]
     Decode(#[from] prost::DecodeError),
@@ -30,7 +30,10 @@ pub(crate) enum OptionsError {
 }
 
 /// The table `options` of the handler, as TOML. Options of other runtimes are none of ours.
-pub(crate) fn body(options: Option<&Any>) -> Result<String, OptionsError> {
+///
+/// # Errors
+/// [`OptionsError`] when there are some and they cannot be passed on.
+pub fn body(options: Option<&Any>) -> Result<String, OptionsError> {
     let Some(options) = options.filter(|options| options.type_url.ends_with(TYPE)) else {
         return Ok(String::new());
     };
