@@ -1,8 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use slipway_shim_cache::{Namespace, ParseNamespaceError, key};
+
+use crate::Limits;
 
 /// The text of `--help`.
 pub const HELP: &str = "\
@@ -13,7 +16,11 @@ usage:
   slipway-compile --cache DIRECTORY --containerd SOCKET --namespace NAME --container ID --named COMMAND
                                                              module in the container's image, answer on fd 4
   slipway-compile --output FILE.cwasm FILE.wasm
-  slipway-compile --version | --help";
+  slipway-compile --version | --help
+
+options of --cache:
+  --memory MIB       less address space than the usual 4096
+  --seconds NUMBER   less time than the usual 540";
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub enum Args {
         root: PathBuf,
         /// Where the module lies, if its inode is to be remembered.
         namespace: Option<Namespace>,
+        /// What compiling may use.
+        limits: Limits,
     },
     /// Compile a wasm layer of a container's image into the cache.
     Image {
@@ -33,6 +42,8 @@ pub enum Args {
         root: PathBuf,
         /// Whose image.
         wanted: Wanted,
+        /// What compiling may use.
+        limits: Limits,
     },
     /// Compile one file to another.
     File {
@@ -68,6 +79,16 @@ pub enum UsageError {
     /// An option without what belongs to it.
     #[error("{0}: a value is missing")]
     Value(String),
+    /// `--memory` or `--seconds`
+    #[error("{option}: expected a number from 1 to {most}, found {found:?}")]
+    Limit {
+        /// The option.
+        option: &'static str,
+        /// The usual limit.
+        most: u64,
+        /// What was given.
+        found: String,
+    },
     /// Something else.
     #[error("unknown argument: {0}")]
     Unknown(String),
@@ -85,6 +106,7 @@ impl Args {
         let mut arguments = arguments.into_iter();
         let (mut cache, mut identity, mut output, mut wasm) = (None, None, None, None);
         let (mut containerd, mut namespace, mut container, mut named) = (None, None, None, None);
+        let mut limits = Limits::default();
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 let missing = || UsageError::Value(argument.clone());
@@ -103,6 +125,14 @@ impl Args {
                 "--namespace" => namespace = Some(value()?),
                 "--container" => container = Some(value()?),
                 "--named" => named = Some(value()?),
+                "--memory" => {
+                    let mib = less("--memory", &value()?, limits.memory >> 20)?;
+                    limits.memory = mib << 20;
+                }
+                "--seconds" => {
+                    let seconds = less("--seconds", &value()?, limits.time.as_secs())?;
+                    limits.time = Duration::from_secs(seconds);
+                }
                 "--output" => output = Some(PathBuf::from(value()?)),
                 other if other.starts_with('-') || wasm.is_some() => {
                     return Err(UsageError::Unknown(argument));
@@ -121,12 +151,32 @@ impl Args {
             _ => return Err(UsageError::Form),
         };
         match (cache, output, wasm, identity, wanted) {
-            (Some(root), None, None, namespace, None) => Ok(Self::Cache { root, namespace }),
-            (Some(root), None, None, None, Some(wanted)) => Ok(Self::Image { root, wanted }),
+            (Some(root), None, None, namespace, None) => Ok(Self::Cache {
+                root,
+                namespace,
+                limits,
+            }),
+            (Some(root), None, None, None, Some(wanted)) => Ok(Self::Image {
+                root,
+                wanted,
+                limits,
+            }),
             (None, Some(output), Some(wasm), None, None) => Ok(Self::File { wasm, output }),
             _ => Err(UsageError::Form),
         }
     }
+}
+
+/// A limit that is at most what it was.
+fn less(option: &'static str, text: &str, most: u64) -> Result<u64, UsageError> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| UsageError::Limit {
+            option,
+            most,
+            found: text.to_owned(),
+        })
 }
 
 #[cfg(test)]
@@ -144,7 +194,8 @@ mod tests {
             parse("--cache /var/lib/slipway/cache"),
             Ok(Args::Cache {
                 root: root.clone(),
-                namespace: None
+                namespace: None,
+                limits: Limits::default()
             })
         );
         let namespace = Namespace::new("/layers");
@@ -153,11 +204,24 @@ mod tests {
                 "--cache /var/lib/slipway/cache --identity {namespace}"
             )),
             Ok(Args::Cache {
+                root: root.clone(),
+                namespace: Some(namespace),
+                limits: Limits::default()
+            })
+        );
+        assert_eq!(
+            parse("--cache /var/lib/slipway/cache --memory 96 --seconds 3"),
+            Ok(Args::Cache {
                 root,
-                namespace: Some(namespace)
+                namespace: None,
+                limits: Limits {
+                    memory: 96 << 20,
+                    time: Duration::from_secs(3)
+                }
             })
         );
         let root = PathBuf::from("/c");
+        let limits = Limits::default();
         let wanted = Wanted {
             containerd: "/s".into(),
             namespace: "k8s.io".into(),
@@ -165,7 +229,12 @@ mod tests {
             named: "-".into(),
         };
         let line = "--cache /c --containerd /s --namespace k8s.io --container c1 --named -";
-        assert_eq!(parse(line), Ok(Args::Image { root, wanted }));
+        let image = Args::Image {
+            root,
+            wanted,
+            limits,
+        };
+        assert_eq!(parse(line), Ok(image));
         assert_eq!(
             parse("--output a.cwasm a.wasm"),
             Ok(Args::File {
@@ -189,6 +258,10 @@ mod tests {
             assert!(parse(line).is_err(), "{line}");
         }
         assert_eq!(parse("--fast").unwrap_err(), "unknown argument: --fast");
+        assert_eq!(
+            parse("--cache /a --memory 8192").unwrap_err(),
+            "--memory: expected a number from 1 to 4096, found \"8192\""
+        );
         assert_eq!(parse("--cache").unwrap_err(), "--cache: a value is missing");
         assert!(
             parse("--cache /a --identity /b")

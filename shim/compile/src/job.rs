@@ -10,6 +10,7 @@ use slipway_shim_image::Session;
 
 use crate::args::Wanted;
 use crate::diagnose::diagnose;
+use crate::limits::Limits;
 use crate::outcome::Failure;
 use crate::{limits, supervise};
 
@@ -17,7 +18,12 @@ use crate::{limits, supervise};
 ///
 /// # Errors
 /// [`Failure`], for one sentence.
-pub fn run(root: &Path, namespace: Option<Namespace>, wasm: &File) -> Result<Digest, Failure> {
+pub fn run(
+    root: &Path,
+    namespace: Option<Namespace>,
+    wasm: &File,
+    limits: Limits,
+) -> Result<Digest, Failure> {
     let cache = Cache::open(root)?.patient();
     let identity = match namespace {
         Some(namespace) => cache.identify(wasm, namespace)?,
@@ -27,7 +33,7 @@ pub fn run(root: &Path, namespace: Option<Namespace>, wasm: &File) -> Result<Dig
     let module = read(wasm)?;
     diagnose(&module).map_err(Failure::NotRunnable)?;
     let digest = Digest::of(&module);
-    store(&cache, &digest, &module)?;
+    store(&cache, &digest, &module, limits)?;
     remember(&cache, identity, &digest)?;
     Ok(digest)
 }
@@ -36,7 +42,7 @@ pub fn run(root: &Path, namespace: Option<Namespace>, wasm: &File) -> Result<Dig
 ///
 /// # Errors
 /// [`Failure`], for one sentence.
-pub fn run_image(root: &Path, wanted: &Wanted) -> Result<Digest, Failure> {
+pub fn run_image(root: &Path, wanted: &Wanted, limits: Limits) -> Result<Digest, Failure> {
     let cache = Cache::open(root)?.patient();
     let mut session = Session::connect(&wanted.containerd, &wanted.namespace)?;
     let layer = session.layer(&wanted.container, &wanted.named)?;
@@ -50,25 +56,25 @@ pub fn run_image(root: &Path, wanted: &Wanted) -> Result<Digest, Failure> {
     drop(session);
     diagnose(&module)
         .map_err(|reason| Failure::NotRunnable(format!("the image's wasm layer {reason}")))?;
-    store(&cache, &layer.digest, &module)?;
+    store(&cache, &layer.digest, &module, limits)?;
     Ok(layer.digest)
 }
 
-fn store(cache: &Cache, digest: &Digest, module: &[u8]) -> Result<(), Failure> {
+fn store(cache: &Cache, digest: &Digest, module: &[u8], limits: Limits) -> Result<(), Failure> {
     let lock = cache.lock()?;
     if cache.get(digest)?.is_some() {
         return Ok(());
     }
-    match stage(&lock, digest, module) {
+    match stage(&lock, digest, module, limits) {
         // Other modules' code can be made again; this one is wanted now.
-        Err(Failure::Full) if lock.make_room()? => stage(&lock, digest, module),
+        Err(Failure::Full) if lock.make_room()? => stage(&lock, digest, module, limits),
         other => other,
     }
 }
 
-fn stage(lock: &Lock<'_>, digest: &Digest, module: &[u8]) -> Result<(), Failure> {
+fn stage(lock: &Lock<'_>, digest: &Digest, module: &[u8], limits: Limits) -> Result<(), Failure> {
     let staging = lock.stage(*digest)?;
-    supervise::compile(module, staging.file())?;
+    supervise::compile(module, staging.file(), limits)?;
     Ok(staging.commit()?)
 }
 

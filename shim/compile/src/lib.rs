@@ -27,7 +27,7 @@
 //! reading.
 //!
 //! The module is somebody's: it is read and compiled by a child without privileges, within limits of
-//! memory, time and size, behind a system call filter; the parent only hashes, waits and renames. One
+//! memory, time and size ([`Limits`]), behind a system call filter; the parent only hashes, waits and renames. One
 //! module is compiled at a time on a node.
 //!
 //! ```text
@@ -46,4 +46,5 @@ mod supervise;
 
 pub use args::{Args, HELP, UsageError, Wanted};
 pub use job::{compile_file, run, run_image};
+pub use limits::Limits;
 pub use outcome::{EXIT_INTERNAL, EXIT_NO_LAYER, EXIT_NOT_RUNNABLE, EXIT_USAGE, Failure};

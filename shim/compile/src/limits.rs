@@ -3,17 +3,29 @@
 
 use std::time::Duration;
 
+/// What can be made less for one compilation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Address space of the compiling process in bytes; CPython's 26 MB need 220 MB.
+    pub memory: u64,
+    /// How long it may take; a little less than the pod process waits.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 4 << 30,
+            time: Duration::from_secs(540),
+        }
+    }
+}
+
 /// The longest module, 20 times CPython.
 pub(crate) const MODULE: u64 = 512 << 20;
 
-/// Address space of the compiling process; CPython's 26 MB need 220 MB.
-pub(crate) const MEMORY: u64 = 4 << 30;
-
 /// The longest code.
 pub(crate) const CODE: u64 = 2 << 30;
-
-/// How long one compilation may take; a little less than the pod process waits.
-pub(crate) const TIME: Duration = Duration::from_secs(540);
 
 /// The longest sentence that is taken from the compiling process.
 pub(crate) const SENTENCE: usize = 1024;

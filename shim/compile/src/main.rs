@@ -27,12 +27,20 @@ fn main() -> ExitCode {
                 ExitCode::from(failure.exit_code())
             }
         },
-        Ok(Args::Cache { root, namespace }) => {
+        Ok(Args::Cache {
+            root,
+            namespace,
+            limits,
+        }) => {
             // SAFETY: the caller hands over descriptor 3, and nothing else here has touched it.
             let wasm = unsafe { File::from_raw_fd(3) };
-            answer(run(&root, namespace, &wasm))
+            answer(run(&root, namespace, &wasm, limits))
         }
-        Ok(Args::Image { root, wanted }) => answer(run_image(&root, &wanted)),
+        Ok(Args::Image {
+            root,
+            wanted,
+            limits,
+        }) => answer(run_image(&root, &wanted, limits)),
     }
 }
 

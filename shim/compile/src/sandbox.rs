@@ -9,7 +9,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use crate::limits;
+use crate::limits::{self, Limits};
 
 /// Where the two descriptors of the compiling process stand.
 const OUTPUT: i32 = 3;
@@ -17,7 +17,11 @@ const PIPE: i32 = 4;
 
 /// Turns the calling process, which must have one thread, into one that can compute, and write to
 /// `output` and `pipe`. Returns those two.
-pub(crate) fn enter(output: BorrowedFd<'_>, pipe: OwnedFd) -> io::Result<(File, File)> {
+pub(crate) fn enter(
+    output: BorrowedFd<'_>,
+    pipe: OwnedFd,
+    limits: Limits,
+) -> io::Result<(File, File)> {
     // SAFETY: these calls take numbers only.
     unsafe {
         // With the parent dead nobody would rename what is compiled.
@@ -25,9 +29,9 @@ pub(crate) fn enter(output: BorrowedFd<'_>, pipe: OwnedFd) -> io::Result<(File, 
         check(libc::setpriority(libc::PRIO_PROCESS, 0, limits::NICENESS))?;
     }
     let files = keep_only(output, pipe)?;
-    limit(libc::RLIMIT_AS, limits::MEMORY)?;
+    limit(libc::RLIMIT_AS, limits.memory)?;
     limit(libc::RLIMIT_FSIZE, limits::CODE)?;
-    limit(libc::RLIMIT_CPU, 4 * limits::TIME.as_secs())?;
+    limit(libc::RLIMIT_CPU, 4 * limits.time.as_secs())?;
     limit(libc::RLIMIT_CORE, 0)?;
     drop_privileges()?;
     filter()?;

@@ -10,11 +10,12 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use slipway_shim_engine::compile::CompileError;
 
+use crate::limits::Limits;
 use crate::outcome::{EXIT_FULL, EXIT_INTERNAL, EXIT_NOT_RUNNABLE, Failure};
 use crate::{job, limits, sandbox};
 
 /// Compiles `module` into `output` in a process that may do nothing else.
-pub(crate) fn compile(module: &[u8], output: &File) -> Result<(), Failure> {
+pub(crate) fn compile(module: &[u8], output: &File, limits: Limits) -> Result<(), Failure> {
     let starting = |error: io::Error| Failure::internal("starting the compiling process")(error);
     let (reader, writer) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| starting(error.into()))?;
@@ -22,28 +23,28 @@ pub(crate) fn compile(module: &[u8], output: &File) -> Result<(), Failure> {
     match unsafe { libc::fork() } {
         -1 => Err(starting(io::Error::last_os_error())),
         0 => {
-            let code = child(module, output, writer);
+            let code = child(module, output, writer, limits);
             // SAFETY: ends the child without running what the parent has registered to run at its exit.
             unsafe { libc::_exit(code.into()) }
         }
         pid => {
             drop(writer);
             let pid = Pid::from_raw(pid).ok_or_else(|| starting(io::ErrorKind::Other.into()))?;
-            let status =
-                wait(pid).map_err(Failure::internal("waiting for the compiling process"))?;
+            let status = wait(pid, limits.time)
+                .map_err(Failure::internal("waiting for the compiling process"))?;
             let mut sentence = Vec::new();
             File::from(reader)
                 .take(limits::SENTENCE as u64)
                 .read_to_end(&mut sentence)
                 .map_err(Failure::internal("listening to the compiling process"))?;
-            judge(status, String::from_utf8_lossy(&sentence).trim())
+            judge(status, String::from_utf8_lossy(&sentence).trim(), limits)
         }
     }
 }
 
 /// The child. Its exit status is the judgement, the pipe takes the sentence.
-fn child(module: &[u8], output: &File, pipe: OwnedFd) -> u8 {
-    let result = sandbox::enter(output.as_fd(), pipe);
+fn child(module: &[u8], output: &File, pipe: OwnedFd, limits: Limits) -> u8 {
+    let result = sandbox::enter(output.as_fd(), pipe, limits);
     let (mut output, mut pipe) = match result {
         Ok(files) => files,
         // The pipe may be gone; the parent then says that there was no reason given.
@@ -83,9 +84,9 @@ enum Ended {
     TooLate,
 }
 
-fn wait(pid: Pid) -> io::Result<Ended> {
+fn wait(pid: Pid, time: Duration) -> io::Result<Ended> {
     let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = Instant::now() + limits::TIME;
+    let deadline = Instant::now() + time;
     let mut in_time = true;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -118,13 +119,13 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-fn judge(ended: Ended, sentence: &str) -> Result<(), Failure> {
+fn judge(ended: Ended, sentence: &str, limits: Limits) -> Result<(), Failure> {
     let status = match ended {
         Ended::By(status) => status,
         Ended::TooLate => {
             return Err(Failure::NotRunnable(format!(
-                "takes longer to compile than {} minutes",
-                limits::TIME.as_secs() / 60
+                "takes longer to compile than {}",
+                duration(limits.time)
             )));
         }
     };
@@ -141,8 +142,8 @@ fn judge(ended: Ended, sentence: &str) -> Result<(), Failure> {
         // An allocation that is refused ends in abort(3); musl's, where it cannot signal itself (a thread,
         // behind the filter), in a fault.
         (_, Some(libc::SIGABRT | libc::SIGSEGV)) => Err(Failure::NotRunnable(format!(
-            "needs more than {} GiB of memory to be compiled",
-            limits::MEMORY >> 30
+            "needs more than {} of memory to be compiled",
+            size(limits.memory)
         ))),
         (_, Some(libc::SIGXFSZ)) => Err(Failure::NotRunnable(format!(
             "compiles to more than {} GiB of code",
@@ -155,5 +156,34 @@ fn judge(ended: Ended, sentence: &str) -> Result<(), Failure> {
             "the compiling process was ended by signal {signal}; the node may be short of memory"
         ))),
         _ => Err(Failure::Internal(told())),
+    }
+}
+
+fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    if bytes.trailing_zeros() >= 30 {
+        format!("{} GiB", bytes >> 30)
+    } else {
+        format!("{} MiB", bytes >> 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_in_round_numbers() {
+        let usual = Limits::default();
+        assert_eq!(duration(usual.time), "9 minutes");
+        assert_eq!(duration(Duration::from_secs(90)), "90 s");
+        assert_eq!(size(usual.memory), "4 GiB");
+        assert_eq!(size(96 << 20), "96 MiB");
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, StatxFlags, fstat, statx};
-use slipway_shim_wire::{EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, Plan};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstat, statx};
+use slipway_shim_wire::{EXIT_NOT_FOUND, EXIT_NOT_RUNNABLE, Mount, Plan};
 
 /// What a directory is called.
 const DIRECTORY: &str = "a directory";
@@ -212,12 +212,38 @@ fn on_rootfs(file: &File) -> bool {
     known(of_file.stx_mask) && known(of_root.stx_mask) && of_file.stx_mnt_id == of_root.stx_mnt_id
 }
 
-/// The directories to preopen, as (path in the container, name for the guest): the root alone. Every volume is
-/// below it, read-only ones enforced by the kernel; and wasi-libc resolves absolute and relative paths against
-/// it, whereas a second preopen named `.` would take the absolute ones too.
+/// The directories to preopen, as (path in the container, name for the guest).
+///
+/// With `root` it is the root alone. Every volume is below it, read-only ones enforced by the kernel; and wasi-libc
+/// resolves absolute and relative paths against it, whereas a second preopen named `.` would take the absolute ones
+/// too. Without, it is every directory that is mounted and that the user may open.
 #[must_use]
-pub fn preopens(_plan: &Plan) -> Vec<(PathBuf, String)> {
-    vec![(PathBuf::from("/"), "/".to_owned())]
+pub fn preopens(plan: &Plan, root: bool) -> Vec<(PathBuf, String)> {
+    if root {
+        return vec![(PathBuf::from("/"), "/".to_owned())];
+    }
+    let opens = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).is_ok()
+    };
+    let mut directories: Vec<_> = volumes(&plan.mounts)
+        .filter(|path| opens(path))
+        .filter_map(|path| Some((path.to_owned(), path.to_str()?.to_owned())))
+        .collect();
+    // What is mounted over what is the kernel's matter; a guest has one name for both.
+    directories.sort();
+    directories.dedup();
+    directories
+}
+
+/// Where something is mounted that is neither the kernel's nor the container's devices.
+fn volumes(mounts: &[Mount]) -> impl Iterator<Item = &Path> {
+    const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
+    mounts
+        .iter()
+        .filter(|mount| matches!(mount.fstype.as_str(), "" | "bind" | "tmpfs"))
+        .map(|mount| mount.target.as_path())
+        .filter(|path| !SYSTEM.iter().any(|system| path.starts_with(system)))
 }
 
 #[cfg(test)]
@@ -238,6 +264,35 @@ mod tests {
             },
             ..Plan::default()
         }
+    }
+
+    #[test]
+    fn without_the_root_a_guest_sees_what_is_mounted_and_can_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("data")).unwrap();
+        fs::write(path("file"), "").unwrap();
+        let mount = |fstype: &str, target: PathBuf| Mount {
+            fstype: fstype.into(),
+            target,
+            ..Mount::default()
+        };
+        let plan = Plan {
+            mounts: vec![
+                mount("proc", "/proc".into()),
+                mount("tmpfs", "/dev".into()),
+                mount("", "/dev/shm".into()),
+                mount("", path("data")),
+                mount("", path("file")),
+                mount("", path("absent")),
+                mount("overlay", path("data")),
+            ],
+            ..Plan::default()
+        };
+        let data = path("data");
+        let named = data.to_str().unwrap().to_owned();
+        assert_eq!(preopens(&plan, false), [(data, named)]);
+        assert_eq!(preopens(&plan, true), [("/".into(), "/".to_owned())]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use slipway_shim_container::{
     ModuleError, OpenedModule, Profile, SetupError, command, drop_privileges, enter, join,
     open_module, preopens, seal,
 };
-use slipway_shim_options::{Options, Seccomp};
+use slipway_shim_options::{Options, Root, Seccomp};
 use slipway_shim_wire::{
     Channel, ChannelError, EXIT_NOT_RUNNABLE, Plan, Process, ToPod, ToWorker, WORKER_FD,
 };
@@ -159,7 +159,7 @@ fn find(
     };
     let code = ask(channel, &need, file.as_ref())?;
     Ok(code.map(|code| {
-        let directories = preopens(plan);
+        let directories = preopens(plan, options.root == Root::Preopen);
         (
             code,
             Invocation::of(plan, &path, function, directories, options),

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use slipway_shim_options::Network;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -59,10 +60,13 @@ fn builder(invocation: &Invocation, output: &Output) -> wasmtime::Result<WasiCtx
         .stdout(output.stdout.clone())
         .stderr(output.stderr.clone())
         // The worker has one thread, and nothing else to do while a file is read.
-        .allow_blocking_current_thread(true)
+        .allow_blocking_current_thread(true);
+    match invocation.options.network {
         // The pod's network namespace, its policies and its DNS are the boundary, as for any container.
-        .inherit_network()
-        .allow_ip_name_lookup(true);
+        Network::Pod => builder.inherit_network().allow_ip_name_lookup(true),
+        // Not even a socket: the checks of addresses come later than its making.
+        Network::None => builder.allow_tcp(false).allow_udp(false),
+    };
     for (host, guest) in &invocation.directories {
         builder.preopened_dir(host, guest, FsPerms::ReadWrite)?;
     }

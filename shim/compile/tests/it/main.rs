@@ -3,11 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use slipway_shim_cache::{Cache, Digest, Namespace};
 use slipway_shim_engine::{Code, Header, config, load};
 
@@ -36,6 +38,10 @@ impl Node {
 
     /// Runs the compiler with `wasm` as descriptor 3 and tells its exit status and answer.
     fn compile(&self, wasm: &File, arguments: &[&str]) -> (i32, String) {
+        self.start(wasm, arguments).answer()
+    }
+
+    fn start(&self, wasm: &File, arguments: &[&str]) -> Compiling {
         let (reader, writer) = std::io::pipe().unwrap();
         let writer = OwnedFd::from(writer);
         let (module, answer) = (wasm.as_raw_fd(), writer.as_raw_fd());
@@ -52,16 +58,9 @@ impl Node {
                 Ok(())
             });
         }
-        let mut child = command.spawn().unwrap();
-        drop(writer);
-        let mut text = String::new();
-        File::from(OwnedFd::from(reader))
-            .read_to_string(&mut text)
-            .unwrap();
-        (
-            child.wait().unwrap().code().unwrap(),
-            text.trim().to_owned(),
-        )
+        let child = command.spawn().unwrap();
+        let answer = File::from(OwnedFd::from(reader));
+        Compiling { child, answer }
     }
 
     fn refused(&self, bytes: impl AsRef<[u8]>) -> String {
@@ -69,6 +68,30 @@ impl Node {
         assert_eq!(code, 65, "{sentence}");
         sentence
     }
+}
+
+struct Compiling {
+    child: Child,
+    answer: File,
+}
+
+impl Compiling {
+    fn answer(mut self) -> (i32, String) {
+        let mut text = String::new();
+        self.answer.read_to_string(&mut text).unwrap();
+        let status = self.child.wait().unwrap();
+        (status.code().unwrap(), text.trim().to_owned())
+    }
+}
+
+/// A module with one long function, which takes its time and memory.
+fn heavy(steps: usize) -> Vec<u8> {
+    let step = "(local.set 0 (i32.rotl (i32.mul (local.get 0) (i32.const 77)) (local.get 1)))\n";
+    let body = step.repeat(steps);
+    let text = format!(
+        r#"(module (func (export "f") (param i32 i32) (result i32) {body} (local.get 0)))"#
+    );
+    wat::parse_str(text).unwrap()
 }
 
 #[test]
@@ -153,6 +176,75 @@ fn a_proposal_that_is_off_is_named() {
     let node = Node::new();
     let sentence = node.refused(wat::parse_str("(module (memory 1 1 shared))").unwrap());
     assert!(sentence.contains("threads must be enabled"), "{sentence}");
+}
+
+#[test]
+fn eight_at_once_compile_a_module_once() {
+    let node = Node::new();
+    let wasm = heavy(2_000);
+    let file = node.file(&wasm);
+    drop(Cache::open(&node.cache()).unwrap());
+    // Each compilation begins with a file of this name.
+    let entries = fs::read_dir(node.cache())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir() && !path.ends_with("identities"))
+        .unwrap();
+    let begun = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&begun, &entries, WatchFlags::CREATE).unwrap();
+
+    let all: Vec<_> = (0..8).map(|_| node.start(&file, &[])).collect();
+    for compiling in all {
+        assert_eq!(compiling.answer(), (0, Digest::of(&wasm).to_string()));
+    }
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&begun, &mut buffer);
+    let mut compilations = 0;
+    while let Ok(event) = events.next() {
+        let name = event.file_name().unwrap_or_default().to_bytes();
+        compilations += usize::from(name.ends_with(b".new.tmp"));
+    }
+    assert_eq!(compilations, 1);
+}
+
+#[test]
+fn what_takes_too_long_is_refused() {
+    let node = Node::new();
+    let (code, sentence) = node.compile(&node.file(heavy(20_000)), &["--seconds", "1"]);
+    assert_eq!((code, &*sentence), (65, "takes longer to compile than 1 s"));
+}
+
+#[test]
+fn what_takes_too_much_memory_is_refused() {
+    // Data is copied into what is compiled: the compiler has it twice at least.
+    const DATA: usize = 96 << 20;
+    let node = Node::new();
+    let mut wasm = wat::parse_str("(module (memory 2000))").unwrap();
+    wasm.push(11);
+    wasm.extend(leb128(DATA + 9));
+    // One segment, at 0.
+    wasm.extend([1, 0, 0x41, 0, 0x0b]);
+    wasm.extend(leb128(DATA));
+    wasm.resize(wasm.len() + DATA, 1);
+    let (code, sentence) = node.compile(&node.file(wasm), &["--memory", "256"]);
+    assert_eq!(
+        (code, &*sentence),
+        (65, "needs more than 256 MiB of memory to be compiled")
+    );
+}
+
+/// A number as WebAssembly writes it; four bytes for the sizes here.
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
 }
 
 #[test]

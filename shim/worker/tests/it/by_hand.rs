@@ -277,6 +277,27 @@ fn what_a_command_component_says_is_the_exit_status() {
 }
 
 #[test]
+fn a_component_exits_with_a_code() {
+    for wasi in ["0.2.12", "0.3.0"] {
+        let guest = format!(
+            r#"(component
+            (import "wasi:cli/exit@{wasi}" (instance $exit
+                (export "exit-with-code" (func (param "status-code" u8)))))
+            (core func $exit (canon lower (func $exit "exit-with-code")))
+            (core module $m
+                (import "exit" "exit" (func $exit (param i32)))
+                (func (export "run") (result i32) (call $exit (i32.const 207)) i32.const 0))
+            (core instance $i (instantiate $m (with "exit" (instance (export "exit" (func $exit))))))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $export (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.6" (instance $export)))"#
+        );
+        let output = Guests::new().run(&guest, &[], &[]);
+        assert_eq!(output.status.code(), Some(207), "{}", lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn a_spinning_command_ends_at_a_signal() {
     let guests = Guests::new();
     for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
