@@ -1,4 +1,5 @@
-//! The conformance table in `docs/reference/shim.md` says nothing that no test shows, and leaves no case out.
+//! The conformance table in `docs/reference/shim.md` says nothing that no test shows, and leaves no case out; nor does
+//! `docs/security.md` name a test that is not there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,36 @@ fn every_row_names_tests_that_are_there() {
     for (contract, tests) in rows {
         assert!(!tests.is_empty(), "no test shows {contract:?}");
         for test in tests {
-            let (place, name) = test.split_once(": ").unwrap_or_else(|| panic!("{test:?}"));
-            let there = match place {
-                "cri" => CASES.iter().any(|case| case.name == name),
-                folder => is_tested(&root().join(folder), name),
-            };
-            assert!(there, "{contract:?}: there is no test {test:?}");
+            assert!(is_there(&test), "{contract:?}: there is no test {test:?}");
         }
+    }
+}
+
+/// Whether there is such a test: `cri: CASE`, `fuzz: TARGET` or `FOLDER: FUNCTION`.
+fn is_there(test: &str) -> bool {
+    let (place, name) = test.split_once(": ").unwrap_or_else(|| panic!("{test:?}"));
+    match place {
+        "cri" => CASES.iter().any(|case| case.name == name),
+        "fuzz" => root().join(format!("fuzz/targets/{name}.rs")).is_file(),
+        folder => is_tested(&root().join(folder), name),
+    }
+}
+
+#[test]
+fn the_security_page_names_tests_that_are_there() {
+    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let code = page.split('`').skip(1).step_by(2);
+    let tests: Vec<&str> = code
+        .filter(|word| {
+            ["cri: ", "fuzz: ", "shim/"]
+                .iter()
+                .any(|start| word.starts_with(start))
+        })
+        .filter(|word| word.contains(": ") && !word.ends_with(": NAME"))
+        .collect();
+    assert!(tests.len() > 40, "the page has lost its tables");
+    for test in tests {
+        assert!(is_there(test), "there is no test {test:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::json;
-use slipway_shim_container::{USABLE_CAPABILITIES, drop_privileges, enter};
+use slipway_shim_container::{USABLE_CAPABILITIES, drop_privileges, enter, enter_sandbox};
 
 use crate::child::{self, text};
 use crate::config::Bundle;
@@ -100,5 +100,58 @@ fn an_ordinary_user_keeps_an_ambient_capability() {
     let status = status(&bundle);
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(value(&status, set), "0000000000000400", "{set}");
+    }
+}
+
+#[test]
+fn a_privileged_container_has_the_nodes_devices_and_no_more_power() {
+    let mut bundle = Bundle::new();
+    // What CRI makes of `privileged: true`, as far as it concerns a guest.
+    let all: Vec<_> = [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "MKNOD",
+        "NET_ADMIN",
+        "SYS_ADMIN",
+        "SYS_PTRACE",
+    ]
+    .map(|name| format!("CAP_{name}"))
+    .into();
+    bundle.config["process"]["capabilities"] =
+        json!({"bounding": all, "effective": all, "permitted": all});
+    bundle.config["linux"]["devices"] = json!([
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666},
+    ]);
+    let linux = bundle.config["linux"].as_object_mut().unwrap();
+    linux.remove("maskedPaths");
+    linux.remove("readonlyPaths");
+    let plan = bundle.plan();
+    let capabilities = child::succeed(|| {
+        enter(&plan).map_err(text)?;
+        drop_privileges(&plan).map_err(text)?;
+        assert!(fs::metadata("/dev/fuse").is_ok());
+        let refused = fs::write("/proc/sys/vm/drop_caches", "0").map_err(|error| error.kind());
+        assert_eq!(refused, Err(std::io::ErrorKind::ReadOnlyFilesystem));
+        let status = fs::read_to_string("/proc/self/status").map_err(text)?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapBnd:\t"));
+        Ok(line.unwrap_or_default().to_owned())
+    });
+    assert_eq!(capabilities, format!("{:016x}", 1 << 1));
+}
+
+#[test]
+fn an_apparmor_profile_that_cannot_be_had_is_refused() {
+    let mut bundle = Bundle::new();
+    bundle.config["process"]["apparmorProfile"] = "slipway-no-such-profile".into();
+    let plan = bundle.plan();
+    for enter in [enter, enter_sandbox] {
+        let ended = child::run(|| enter(&plan).map(|()| String::new()).map_err(text));
+        let child::Ended::Returned(Err(sentence)) = ended else {
+            panic!("{ended:?}");
+        };
+        let expected = "apply the AppArmor profile \"slipway-no-such-profile\": ";
+        assert!(sentence.contains(expected), "{sentence}");
     }
 }
