@@ -67,7 +67,11 @@ bin_dirs = ['/usr/lib/cni']
 conf_dir = '$home/cni'
 [plugins.'io.containerd.nri.v1.nri']
 disable = true
-$(handlers io.containerd.cri.v1.runtime)"
+$(handlers io.containerd.cri.v1.runtime)
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.slipway-pauseless]
+runtime_type = '$shim/containerd-shim-slipway-v1'
+pod_annotations = ['slipway.dev/*']
+sandboxer = 'shim'"
     ;;
 *)
     schema=2

@@ -116,11 +116,13 @@ impl Node {
     /// The bundle of a pod's first or of another container.
     #[must_use]
     pub fn bundle(&self, id: &str) -> PathBuf {
-        let tasks = self
-            .paths
-            .state
-            .join("io.containerd.runtime.v2.task/k8s.io");
-        tasks.join(id)
+        // The second is for pods whose handler has `sandboxer = "shim"`.
+        let plugins = ["runtime.v2.task", "sandbox.controller.v1.shim"];
+        let [task, sandbox] = plugins.map(|plugin| {
+            let folder = format!("io.containerd.{plugin}/k8s.io");
+            self.paths.state.join(folder).join(id)
+        });
+        if sandbox.exists() { sandbox } else { task }
     }
 
     /// The socket of a container's shim.

@@ -52,5 +52,5 @@ pub use join::join;
 pub use module::{ModuleError, OpenedModule, command, open_module, preopens};
 pub use privileges::{USABLE_CAPABILITIES, drop_privileges};
 pub use probe::probe;
-pub use sandbox::enter_sandbox;
+pub use sandbox::{enter_sandbox, hold};
 pub use seal::{Profile, seal};

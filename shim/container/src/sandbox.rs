@@ -31,6 +31,15 @@ pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
     profile.map_or(Ok(()), apparmor::Change::apply)
 }
 
+/// Moves the calling process, which has to have one thread and be root, into a pod's namespaces, and sets names and
+/// sysctls in them; it stays what it is otherwise. Not for pods with a user namespace.
+///
+/// # Errors
+/// [`SetupError`] saying what was being done to what.
+pub fn hold(plan: &Plan) -> Result<(), SetupError> {
+    namespaces::enter(plan, None)
+}
+
 /// Leaves the node's file systems: an empty tmpfs becomes the root, and with the last mount of the old one this
 /// namespace keeps no file system of the node busy.
 fn empty_root() -> rustix::io::Result<()> {

@@ -4,7 +4,9 @@
 //! file stands at its Rust module). Unknown fields are skipped, as protobuf asks.
 
 pub mod bootstrap;
+pub mod cri;
 pub mod events;
 pub mod metrics;
+pub mod sandbox;
 pub mod task;
 pub mod types;

@@ -20,6 +20,7 @@ use crate::args::Flags;
 use crate::native::command::{Runc, Verb};
 use crate::native::{errors, unmount};
 use crate::record::{self, Record};
+use crate::sandbox::Files;
 use crate::socket;
 
 /// containerd gives `delete` five seconds (`cleanupTimeout`); each of four waits takes at most this.
@@ -31,7 +32,9 @@ pub const KILLED: u32 = 137;
 /// Cleans up, and returns what to print. Whatever cannot be cleaned up is told to `warn`; the rest is cleaned up
 /// all the same.
 pub fn delete(flags: &Flags, mut warn: impl FnMut(String)) -> Vec<u8> {
-    let bundle = flags.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
+    let bundle = flags.bundle.clone();
+    let bundle = bundle.or_else(|| std::env::current_dir().ok());
+    let bundle = bundle.unwrap_or_else(|| PathBuf::from("."));
     let record = Record::read(&bundle);
     if let Some(record) = &record {
         kill(record, &mut warn);
@@ -50,6 +53,11 @@ pub fn delete(flags: &Flags, mut warn: impl FnMut(String)) -> Vec<u8> {
         remove_cgroup(&bundle, &mut warn);
         unmount::unmount(&bundle.join("rootfs"));
         Record::remove(&bundle);
+    }
+    if let Ok(files) = Files::of(&bundle)
+        && let Err(error) = files.remove()
+    {
+        warn(error.to_string());
     }
     remove_socket(&bundle);
     response(record.unwrap_or_default()).encode_to_vec()

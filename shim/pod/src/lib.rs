@@ -23,6 +23,7 @@ pub mod pause;
 pub mod pod;
 pub mod programs;
 pub mod record;
+pub mod sandbox;
 pub mod signals;
 pub mod socket;
 pub mod spawn;

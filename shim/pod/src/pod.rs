@@ -18,6 +18,7 @@ mod exec;
 mod limits;
 mod logger;
 mod native;
+mod sandbox;
 mod service;
 mod setup;
 
@@ -34,6 +35,7 @@ use crate::containerd::Containerd;
 use crate::events::Publisher;
 use crate::log::Log;
 use crate::programs::Programs;
+use crate::sandbox::Sandbox;
 use crate::signals::Signals;
 use crate::spawn::Pid;
 use crate::task::stdio::Logger;
@@ -64,6 +66,9 @@ pub struct Pod {
     tasks: Tasks,
     /// Ends of children, told once it is known whose they were.
     strays: Vec<(Pid, u32)>,
+    sandbox: Option<Sandbox>,
+    /// Whether containerd has removed the sandbox.
+    shut_down: bool,
     compilations: Vec<Compilation>,
     loggers: Vec<Logger>,
     jobs: Vec<UnitJob>,
@@ -111,6 +116,8 @@ impl Pod {
             cache: None,
             tasks: Tasks::default(),
             strays: Vec::new(),
+            sandbox: None,
+            shut_down: false,
             compilations: Vec::new(),
             loggers: Vec::new(),
             jobs: Vec::new(),
@@ -255,7 +262,7 @@ impl Pod {
             match signal {
                 libc::SIGCHLD => self.reap(),
                 // Whoever stops containerd must not stop its pods; one without tasks may go.
-                libc::SIGTERM | libc::SIGINT if self.tasks.is_empty() => {
+                libc::SIGTERM | libc::SIGINT if self.is_empty() => {
                     self.leave_at = Some(Instant::now());
                 }
                 _ => {}
@@ -319,10 +326,15 @@ impl Pod {
         }
     }
 
+    /// Whether neither a task nor a sandbox is left.
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.sandbox.is_none()
+    }
+
     /// Whether this process is of no further use: no task, and containerd has said goodbye and hung up
     /// (leaving right after the answer makes containerd's last call fail with "ttrpc: closed").
     fn may_leave(&mut self, now: Instant) -> bool {
-        if !self.tasks.is_empty() {
+        if !self.is_empty() {
             self.leave_at = None;
             self.idle_since = None;
             return false;
@@ -330,6 +342,9 @@ impl Pod {
         if !self.loggers.is_empty() {
             // Each has its deadline.
             return false;
+        }
+        if self.shut_down {
+            self.leave_at.get_or_insert(now + FAREWELL);
         }
         if let Some(at) = self.leave_at {
             let quiet =

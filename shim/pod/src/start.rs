@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use slipway_shim_spec::{PidNamespace, Spec};
 
 use crate::args::{Flags, is_identifier};
-use crate::bootstrap::{self, Bootstrap, MAX_INPUT};
+use crate::bootstrap::{self, Bootstrap, MAX_INPUT, Reply};
 use crate::containerd::Containerd;
 use crate::events::Publisher;
 use crate::log::Log;
@@ -53,7 +53,7 @@ pub enum StartError {
 /// [`StartError`], with nothing left behind.
 pub fn start(flags: &Flags) -> Result<String, StartError> {
     let input = read_input(io::stdin().lock())?;
-    let bootstrap = bootstrap::read(
+    let mut bootstrap = bootstrap::read(
         &input,
         flags,
         std::env::var("TTRPC_ADDRESS").ok().as_deref(),
@@ -62,6 +62,10 @@ pub fn start(flags: &Flags) -> Result<String, StartError> {
         path: ".".into(),
         source,
     })?;
+    if !bundle.join("config.json").exists() {
+        // A sandbox, which only containerd 2 makes.
+        bootstrap.reply = Reply::Version3;
+    }
     let group = group(&bundle).unwrap_or_else(|| flags.id.clone());
     let path = socket::path(
         &bootstrap.socket_dir,

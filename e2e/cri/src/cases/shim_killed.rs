@@ -21,7 +21,7 @@ pub(super) fn a_dead_shim_is_noticed(node: &Node) -> Result<Outcome> {
         ensure!(status.exit_code != 0, "it ended with 0");
     }
     until("the pod to be not ready", SOON, || {
-        Ok((!pod.is_ready()?).then_some(()))
+        Ok(matches!(pod.is_ready(), Ok(false)).then_some(()))
     })?;
     pod.remove()?;
     let ticks = untouched.lines()?.len();

@@ -259,7 +259,7 @@ impl Pod {
 
     /// containerd ≥ 2.0.6 writes no `shim-binary-path` for containers that share a version 3 shim, and without one
     /// it looks the runtime up by name after a restart; what it does not find it deletes.
-    fn remember_binary(&self, bundle: &Path) -> std::io::Result<()> {
+    pub(super) fn remember_binary(&self, bundle: &Path) -> std::io::Result<()> {
         const NAME: &str = "shim-binary-path";
         if bundle.join(NAME).exists() {
             return Ok(());

@@ -37,11 +37,11 @@ pub(super) fn reply(message: &impl Message) -> Answer {
     Ok(Some(message.encode_to_vec()))
 }
 
-fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, Status> {
+pub(super) fn decode<M: Message + Default>(payload: &[u8]) -> Result<M, Status> {
     M::decode(payload).map_err(|error| Status::new(Code::InvalidArgument, error.to_string()))
 }
 
-fn unimplemented(what: impl std::fmt::Display) -> Status {
+pub(super) fn unimplemented(what: impl std::fmt::Display) -> Status {
     Status::new(
         Code::Unimplemented,
         format!("{what} is not supported by the slipway shim"),
@@ -69,6 +69,9 @@ impl Pod {
     }
 
     fn dispatch(&mut self, ticket: Ticket, request: &Request) -> Answer {
+        if request.service == super::sandbox::SERVICE {
+            return self.dispatch_sandbox(ticket, &request.method, &request.payload);
+        }
         if !SERVICES.contains(&request.service.as_str()) {
             return Err(unimplemented(format_args!("service {}", request.service)));
         }
@@ -107,7 +110,7 @@ impl Pod {
             .ok_or_else(|| Status::new(Code::NotFound, format!("{id}: not found")))
     }
 
-    fn start(&mut self, ticket: Ticket, request: &ProcessRequest) -> Answer {
+    pub(super) fn start(&mut self, ticket: Ticket, request: &ProcessRequest) -> Answer {
         let id = ProcessId::from(request);
         let process = self.process(&id)?;
         let refused = |why: &str| {
@@ -267,7 +270,7 @@ impl Pod {
 
     /// Under task v2 this comes once a container, so it means something only after the last.
     fn shutdown(&mut self) -> Answer {
-        if self.tasks.is_empty() {
+        if self.is_empty() {
             self.leave_at = Some(Instant::now() + FAREWELL);
         }
         empty()

@@ -76,8 +76,10 @@ fn both_task_services_answer_and_everything_else_is_unimplemented() {
         }
     }
     shim.service = "containerd.runtime.sandbox.v1.Sandbox";
-    let error = shim.empty("CreateSandbox", "u1").unwrap_err();
+    let error = shim.empty("SandboxMetrics", "u1").unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
+    let error = shim.empty("PingSandbox", "u1").unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
     shim.service = "containerd.task.v2.Task";
     shim.leave("u1");
 }

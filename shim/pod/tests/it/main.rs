@@ -9,5 +9,6 @@ mod harness;
 mod logging;
 mod memory;
 mod native;
+mod pauseless;
 mod sandbox;
 mod terminal;
