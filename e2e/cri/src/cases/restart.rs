@@ -151,7 +151,11 @@ fn pod_after_a_kill(node: &Node) -> Result<Pod<'_>> {
         .filter(|path| path.starts_with(&node.paths.root));
     match orphan {
         Some(orphan) => {
-            std::fs::remove_dir_all(orphan).with_context(|| orphan.display().to_string())?;
+            let removed = std::fs::remove_dir_all(orphan);
+            // containerd may have collected it meanwhile.
+            if orphan.exists() {
+                removed.with_context(|| orphan.display().to_string())?;
+            }
             node.pod()
         }
         None => Err(error),
