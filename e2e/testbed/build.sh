@@ -4,15 +4,15 @@
 # `build.sh --path ARCH PROGRAM` prints where one is.
 . "$(dirname "$0")/lib.sh"
 
-# PROGRAM PACKAGE PROFILE
-PROGRAMS='containerd-shim-slipway-v1 slipway-shim-pod node
-slipway-worker slipway-shim-worker node
-slipway-compile slipway-shim-compile node
-slipway-node-installer slipway-node-installer node
-slipway-operator slipway-operator release'
+# PROGRAM PACKAGE PROFILE MOST, in KiB: what is resident in every pod or container has a bound (docs/adr/0002).
+PROGRAMS='containerd-shim-slipway-v1 slipway-shim-pod node 1536
+slipway-worker slipway-shim-worker node 9216
+slipway-compile slipway-shim-compile node -
+slipway-node-installer slipway-node-installer node -
+slipway-operator slipway-operator release -'
 
 # Built only when asked for by name.
-TESTS='cri-conformance slipway-e2e-cri release'
+TESTS='cri-conformance slipway-e2e-cri release -'
 
 # path ARCH PROGRAM PACKAGE PROFILE: the name changes with the workspace crates the package is made from.
 path() {
@@ -34,7 +34,7 @@ static() {
     ! readelf -l "$1" | grep -q INTERP || die "$1 is not static"
 }
 
-# build ARCH PROGRAM PACKAGE PROFILE
+# build ARCH PROGRAM PACKAGE PROFILE MOST
 build() {
     local out size
     out=$(path "$@")
@@ -44,8 +44,9 @@ build() {
         mkdir -p "$(dirname "$out")"
         cp "$CARGO_TARGET_DIR/$1-unknown-linux-musl/$4/$2" "$out.new"
         static "$out.new"
-        size=$(stat -c %s "$out.new")
-        detail "$2: $((size / 1024)) KiB"
+        size=$((($(stat -c %s "$out.new") + 1023) / 1024))
+        [ "$5" = - ] || [ "$size" -le "$5" ] || die "$2 has $size KiB, and at most $5 are allowed (docs/adr/0002)"
+        detail "$2: $size KiB"
         mv "$out.new" "$out"
     fi
 }
@@ -58,14 +59,14 @@ fi
 
 exclusively build
 for wanted in "$@"; do
-    while read -r program package profile; do
+    while read -r program package profile most; do
         case $wanted in
-        "${wanted%%/*}" | */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" ;;
+        "${wanted%%/*}" | */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" "$most" ;;
         esac
     done <<<"$PROGRAMS"
-    while read -r program package profile; do
+    while read -r program package profile most; do
         case $wanted in
-        */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" ;;
+        */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" "$most" ;;
         esac
     done <<<"$TESTS"
 done
