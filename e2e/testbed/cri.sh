@@ -12,7 +12,7 @@ OLD=(--filter lifecycle:: --filter endings:: --filter logs:: --filter resources:
 
 "$TESTBED/docker.sh" up
 "$TESTBED/build.sh" "$ARCH/containerd-shim-slipway-v1" "$ARCH/slipway-worker" "$ARCH/slipway-compile" "$ARCH/cri-conformance"
-"$TESTBED/guests.sh"
+"$TESTBED/guests.sh" --public
 "$TESTBED/node-images.sh" 2.4
 exclusively cri
 
@@ -29,7 +29,8 @@ stage() {
     done
     # Any image needs a program; the shim's sandbox runs none.
     "$TESTBED/image-tar.sh" slipway/pause:cri "$(docker_arch)" "$WORK/pause.tar" /native-ticker "$CACHE/stage/e2e-guests/native-ticker"
-    "$TESTBED/image-tar.sh" slipway/cri-guests:cri "$(docker_arch)" "$WORK/guests.tar" /job.wasm "$CACHE"/stage/e2e-guests/*
+    "$TESTBED/image-tar.sh" slipway/cri-guests:cri "$(docker_arch)" "$WORK/guests.tar" /job.wasm \
+        "$CACHE"/stage/e2e-guests/* "$CACHE"/stage/public-guests/*
     cp "$TESTBED/cri-node.sh" "$WORK/"
 }
 

@@ -1,10 +1,25 @@
 #!/usr/bin/env bash
-# guests.sh: builds everything that is WebAssembly into $CACHE/stage: the canary, the example, the test guests.
+# guests.sh [--public]: builds everything that is WebAssembly into $CACHE/stage: the canary, the example, the test guests;
+# with --public also those that nobody here wrote.
 . "$(dirname "$0")/lib.sh"
 exclusively guests
 
 STAGE=$CACHE/stage
-INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT/e2e/guests" "$ROOT/rust-toolchain.toml")
+mkdir -p "$STAGE"
+
+# public: from packages, which takes minutes the first time.
+public() {
+    local inputs
+    inputs=$(fingerprint "$ROOT/e2e/guests/public" "$ROOT/rust-toolchain.toml" "$(command -v npm || true)")
+    [ "$(cat "$STAGE/public-guests.inputs" 2>/dev/null)" != "$inputs" ] || return 0
+    rm -rf "$STAGE/public-guests.inputs" "$STAGE/public-guests"
+    step "building public guests from their packages" public-guests "$ROOT/e2e/guests/public/build" "$STAGE/public-guests"
+    echo "$inputs" >"$STAGE/public-guests.inputs"
+}
+[ "${1:-}" != --public ] || public
+
+INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT"/e2e/guests/{bad-modules,build,commands,http,native} \
+    "$ROOT"/e2e/guests/Cargo.{lock,toml} "$ROOT/rust-toolchain.toml")
 [ "$(cat "$STAGE/guests.inputs" 2>/dev/null)" != "$INPUTS" ] || exit 0
 
 # wasm TARGET FOLDER: builds the workspace in FOLDER.
@@ -13,7 +28,6 @@ wasm() {
     cargo build --locked --release --target "$1" --manifest-path "$2/Cargo.toml"
 }
 
-mkdir -p "$STAGE"
 rm -rf "$STAGE/guests.inputs" "$STAGE/hello-http" "$STAGE/e2e-guests"
 step "building the canary (wasm32-wasip1)" canary wasm wasm32-wasip1 node-installer/canary
 install -D -m 0644 "$CARGO_TARGET_DIR/wasm32-wasip1/release/canary.wasm" "$STAGE/canary.wasm"

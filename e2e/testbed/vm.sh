@@ -16,7 +16,7 @@ CONSOLE=$LOGS/vm-$ARCH.console
 
 # What emulation makes long and what a machine adds nothing to: crashes at every moment, hundreds of pods, much output.
 CASES=("$@")
-[ $# -gt 0 ] || CASES=(--skip restart::containerd_dies --skip churn:: --skip logs::megabytes)
+[ $# -gt 0 ] || CASES=(--skip restart::containerd_dies --skip churn:: --skip logs::megabytes --skip guests::)
 
 # What the installer puts on a node, and what runs beside it.
 PAYLOAD=(containerd-shim-slipway-v1 slipway-worker slipway-compile)

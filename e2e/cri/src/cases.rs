@@ -5,6 +5,7 @@ mod churn;
 mod command_line;
 mod endings;
 mod exec;
+mod guests;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -87,6 +88,13 @@ cases! {
     Short logs::a_line_without_an_end_is_kept "the last piece of output"
     Short logs::a_log_is_reopened "rotation by the kubelet"
     Short logs::megabytes_without_loss "32 MiB of output, every line there"
+    Short guests::public_commands_run "hexyl (Rust, WASI 0.1) and gojq (Go)"
+    Short guests::public_servers_answer "wstd (WASI 0.2), spin-sdk 3 (a module with a world), spin-sdk 7 (WASI 0.3)"
+    Short guests::an_interpreter_fits_a_pod_of_64_mib "JavaScript of 13 MB, compiled outside the pod"
+    Short guests::names_are_looked_up_as_the_pod_says "/etc/hosts, /etc/resolv.conf, search domains"
+    Short guests::the_network_is_closed_by_an_option "slipway.dev/network"
+    Short guests::the_root_is_hidden_by_an_option "slipway.dev/root"
+    Short guests::a_server_without_sockets_is_told_what_to_build "WASI 0.1 cannot listen"
     Short exec::a_wasm_file_is_run_beside_the_guest "another file of the image, in the same container"
     Short exec::a_shell_answers_where_no_file_is_named "echo, ls, exit code, 127"
     Short exec::an_exec_ends_at_its_time_limit "and nothing of it stays"

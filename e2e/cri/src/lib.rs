@@ -12,6 +12,7 @@
 pub mod args;
 pub mod cases;
 pub mod cri;
+pub mod dns;
 pub mod grpc;
 pub mod leavings;
 pub mod log;
