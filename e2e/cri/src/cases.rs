@@ -10,6 +10,7 @@ mod images;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod native;
 mod resources;
 mod restart;
 mod shim_killed;
@@ -106,6 +107,10 @@ cases! {
     Short attach::input_reaches_the_guest_and_ends "standard input, closed once"
     Short attach::a_container_may_have_a_terminal "tty: true"
     Short attach::a_port_is_forwarded "kubectl port-forward, and a probe"
+    Short native::sidecars_run_beside_a_guest "an init container, a sidecar and a guest in one pod"
+    Short native::an_exec_runs_the_programs_of_a_native_container "with and without a terminal, and one that is not there"
+    Short native::native_containers_survive_the_death_of_containerd "SIGKILL: same process, no tick lost"
+    Short native::native_containers_end_with_the_shim "SIGKILL of the pod process: nothing stays"
     Short resources::an_update_reaches_the_cgroup "in-place resize of memory and CPU"
     Short resources::figures_have_the_right_type_and_size "v1 or v2 by the node; CPU time and memory agree with the cgroup"
     Short resources::pausing_stops_the_guest "the freezer, and on again"
