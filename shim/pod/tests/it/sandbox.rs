@@ -36,8 +36,14 @@ fn it_sleeps_in_namespaces_of_its_own_with_nothing_in_hand() {
     }
     let root = std::fs::read_dir(format!("/proc/{pid}/root")).unwrap();
     assert_eq!(root.count(), 0, "its root is empty");
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    assert_eq!(descriptors.count(), 3);
+    // It says that it stands, and then lets go of what it said so on.
+    wait_for(
+        "nothing but the standard streams in the sleeper's hand",
+        || {
+            let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+            (descriptors.count() == 3).then_some(())
+        },
+    );
     assert!(!cgroups(&node).is_empty());
 
     shim.kill("pod1", libc::SIGTERM).unwrap();
