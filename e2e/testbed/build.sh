@@ -6,7 +6,7 @@
 
 # PROGRAM PACKAGE PROFILE MOST, in KiB: what is resident in every pod or container has a bound (docs/adr/0002).
 PROGRAMS='containerd-shim-slipway-v1 slipway-shim-pod node 1536
-slipway-worker slipway-shim-worker node 9216
+slipway-worker slipway-shim-worker node 11264
 slipway-compile slipway-shim-compile node -
 slipway-node-installer slipway-node-installer node -
 slipway-operator slipway-operator release -'
