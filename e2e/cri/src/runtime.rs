@@ -14,7 +14,7 @@ use crate::cri::{
     RuntimeStatusResponse, VersionResponse,
 };
 use crate::grpc::{self, Status};
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, patiently, until};
 
 /// The longest that a call may take: the kubelet's own patience.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,7 +61,7 @@ impl Runtime {
         request: &impl Message,
     ) -> Result<R, Status> {
         let path = format!("/runtime.v1.RuntimeService/{method}");
-        grpc::call(&self.socket, &path, None, request, PATIENCE)
+        grpc::call(&self.socket, &path, None, request, patiently(PATIENCE))
     }
 
     /// A method of CRI's `ImageService`.
@@ -74,7 +74,7 @@ impl Runtime {
         request: &impl Message,
     ) -> Result<R, Status> {
         let path = format!("/runtime.v1.ImageService/{method}");
-        grpc::call(&self.socket, &path, None, request, PATIENCE)
+        grpc::call(&self.socket, &path, None, request, patiently(PATIENCE))
     }
 
     /// A method of containerd's task service, in CRI's namespace.
@@ -87,7 +87,13 @@ impl Runtime {
         request: &impl Message,
     ) -> Result<R, Status> {
         let path = format!("/containerd.services.tasks.v1.Tasks/{method}");
-        grpc::call(&self.socket, &path, Some("k8s.io"), request, PATIENCE)
+        grpc::call(
+            &self.socket,
+            &path,
+            Some("k8s.io"),
+            request,
+            patiently(PATIENCE),
+        )
     }
 
     /// `1.7`, for 1.7.24.

@@ -16,6 +16,12 @@ pub fn be_patient(times: u32) {
     PATIENCE.store(times.max(1), Ordering::Relaxed);
 }
 
+/// A limit of an ordinary machine's, on this one.
+#[must_use]
+pub fn patiently(limit: Duration) -> Duration {
+    limit * PATIENCE.load(Ordering::Relaxed)
+}
+
 /// Polls until there is something; an error ends the wait at once, and in vain it says what was waited for.
 ///
 /// # Errors
@@ -25,7 +31,7 @@ pub fn until<T>(
     limit: Duration,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let limit = limit * PATIENCE.load(Ordering::Relaxed);
+    let limit = patiently(limit);
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = probe()? {
