@@ -17,7 +17,7 @@ demo-down:
     @"{{ testbed }}/cluster.sh" down
     @"{{ testbed }}/docker.sh" down
 
-# runs every test: formatting, lints, units, fuzzing, chart, generated files, arm64 in emulation, CRI, the cluster
+# runs every test: formatting, lints, units, fuzzing, generated files, arm64 in emulation, a whole machine, CRI, the cluster
 test:
     @"{{ testbed }}/test.sh"
 
@@ -45,7 +45,7 @@ cri *arguments:
 vm arch *arguments:
     @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
 
-# the long CRI cases, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
+# the long cases over CRI, whole machines, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"
 

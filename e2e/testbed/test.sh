@@ -6,6 +6,7 @@
 "$TESTBED/fuzz.sh"
 "$TESTBED/build.sh" "$(uname -m)"
 "$TESTBED/foreign.sh"
+"$TESTBED/vm.sh" x86_64
 "$TESTBED/cluster.sh" up
 "$TESTBED/cri.sh"
 "$TESTBED/images.sh"
