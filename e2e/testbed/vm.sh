@@ -107,7 +107,8 @@ run() {
     : >"$CONSOLE"
     timeout "$DEADLINE" "${MACHINE[@]}" &
     qemu=$!
-    trap 'kill $qemu 2>/dev/null || true' EXIT
+    # shellcheck disable=SC2064 # the function's variable is gone when the trap runs
+    trap "kill $qemu 2>/dev/null || true" EXIT
     tail -n +1 -f --pid=$qemu "$ANSWER" &
     wait "$qemu" || true
     wait
