@@ -63,7 +63,11 @@ fn builder(invocation: &Invocation, output: &Output) -> wasmtime::Result<WasiCtx
         .allow_blocking_current_thread(true);
     match invocation.options.network {
         // The pod's network namespace, its policies and its DNS are the boundary, as for any container.
-        Network::Pod => builder.inherit_network().allow_ip_name_lookup(true),
+        Network::Pod => builder
+            .inherit_network()
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true),
         // Not even a socket: the checks of addresses come later than its making.
         Network::None => builder.allow_tcp(false).allow_udp(false),
     };

@@ -1,6 +1,8 @@
-//! A command that uses the network: `net resolve NAME`, `net connect ADDRESS`, `net listen ADDRESS`.
+//! A command that uses the network: `net resolve NAME`, `net connect ADDRESS`, `net listen ADDRESS` or, for a socket
+//! that is its standard input, `net listen -`.
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::{env, io};
 
@@ -15,11 +17,7 @@ fn main() -> ExitCode {
     let done = match what.as_str() {
         "resolve" => resolve(whom),
         "connect" => TcpStream::connect(whom).map(|_| say("connected")),
-        // As servers have it that take the network for granted.
-        _ => {
-            TcpListener::bind(whom).unwrap();
-            Ok(())
-        }
+        _ => listen(whom),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +26,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As servers have it that take the network for granted.
+fn listen(address: &str) -> io::Result<()> {
+    let listener = if address == "-" {
+        TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        TcpListener::bind(address).unwrap()
+    };
+    let (_, client) = listener.accept()?;
+    say(format_args!("client {client}"));
+    Ok(())
 }
 
 fn resolve(name: &str) -> io::Result<()> {
