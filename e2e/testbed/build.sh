@@ -59,14 +59,11 @@ fi
 
 exclusively build
 for wanted in "$@"; do
+    rows=$PROGRAMS
+    [[ $wanted != */* ]] || rows+=$'\n'$TESTS
     while read -r program package profile most; do
         case $wanted in
         "${wanted%%/*}" | */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" "$most" ;;
         esac
-    done <<<"$PROGRAMS"
-    while read -r program package profile most; do
-        case $wanted in
-        */"$program") build "${wanted%%/*}" "$program" "$package" "$profile" "$most" ;;
-        esac
-    done <<<"$TESTS"
+    done <<<"$rows"
 done
