@@ -4,6 +4,7 @@
 
 pub mod document;
 pub mod dump;
+pub mod handler;
 pub mod imports;
 pub mod plan;
 pub mod rewrite;

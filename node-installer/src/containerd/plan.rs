@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document::{self, DocumentError};
+use super::handler::Handler;
 use super::imports::{self, Source};
 use super::rewrite::{self, Additions, RewriteError};
 use super::schema::{Schema, SchemaError};
@@ -27,10 +28,8 @@ pub struct Observed<'a> {
     pub config: &'a Path,
     /// The root file, if it exists, and what it imports, in merge order.
     pub sources: &'a [Source],
-    /// The handlers to serve.
-    pub handlers: &'a [String],
-    /// The shim's absolute path.
-    pub shim: &'a Path,
+    /// The handlers to serve, of all shims.
+    pub handlers: &'a [Handler],
 }
 
 /// What to do.
@@ -129,14 +128,14 @@ fn schema_of_import(source: &Source, root: Schema) -> Result<Schema, PlanError> 
     })
 }
 
-fn refuse_taken(source: &Source, schema: Schema, handlers: &[String]) -> Result<(), PlanError> {
+fn refuse_taken(source: &Source, schema: Schema, handlers: &[Handler]) -> Result<(), PlanError> {
     let document = document::parse(&source.path, &source.text)?;
     let Some(runtimes) = tables::runtimes(&document, schema) else {
         return Ok(());
     };
     match handlers
         .iter()
-        .find_map(|handler| Some((handler, runtimes.get(handler)?)))
+        .find_map(|handler| Some((&handler.name, runtimes.get(&handler.name)?)))
     {
         None => Ok(()),
         Some((handler, item)) => Err(PlanError::HandlerTaken {
@@ -162,7 +161,6 @@ fn plan_drop_in(
     let after = rewrite::drop_in(
         schema,
         observed.handlers,
-        observed.shim,
         observed.version.wants_task_api_hint(),
     );
     let mut files = vec![PlannedFile {
@@ -249,14 +247,7 @@ fn plan_in_place(
     let document = document::parse(path, text)?;
     let built_in_runc =
         tables::runtimes(&document, target_schema).is_none_or(toml_edit::TableLike::is_empty);
-    let after = rewrite::add_handlers(
-        path,
-        text,
-        target_schema,
-        observed.handlers,
-        observed.shim,
-        built_in_runc,
-    )?;
+    let after = rewrite::add_handlers(path, text, target_schema, observed.handlers, built_in_runc)?;
     Ok(Plan {
         method: Method::InPlace,
         files: vec![PlannedFile {
@@ -293,8 +284,10 @@ mod tests {
             },
             config: Path::new(CONFIG),
             sources,
-            handlers: &["wasmtime".to_owned()],
-            shim: Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),
+            handlers: &[Handler::plain(
+                "wasmtime",
+                Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),
+            )],
         })
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::document::{self, DocumentError};
+use super::handler::Handler;
 use super::schema::{Schema, SchemaError};
 use super::tables;
 use crate::failure::Reason;
@@ -67,17 +68,14 @@ pub const DROP_IN_HEADER: &str =
     "# Written by slipway-node-installer, which removes it when the node is uninstalled.\n";
 
 /// The text of our drop-in.
-pub fn drop_in(schema: Schema, handlers: &[String], shim: &Path, task_api_hint: bool) -> String {
+pub fn drop_in(schema: Schema, handlers: &[Handler], task_api_hint: bool) -> String {
     let mut document = DocumentMut::new();
     if let Some(number) = schema.number() {
         document.insert("version", Item::Value(Value::from(number)));
     }
     if let Some(runtimes) = tables::runtimes_or_insert(&mut document, schema) {
         for handler in handlers {
-            runtimes.insert(
-                handler,
-                Item::Table(tables::handler_table(shim, task_api_hint)),
-            );
+            runtimes.insert(&handler.name, Item::Table(handler.table(task_api_hint)));
         }
     }
     format!("{DROP_IN_HEADER}{document}")
@@ -101,8 +99,7 @@ pub fn add_handlers(
     path: &Path,
     text: &str,
     schema: Schema,
-    handlers: &[String],
-    shim: &Path,
+    handlers: &[Handler],
     built_in_runc: bool,
 ) -> Result<String, RewriteError> {
     let mut document = document::parse(path, text)?;
@@ -116,19 +113,17 @@ pub fn add_handlers(
         runtimes.insert("runc", Item::Table(tables::built_in_runc()));
     }
     for handler in handlers {
-        runtimes.insert(handler, Item::Table(tables::handler_table(shim, false)));
+        runtimes.insert(&handler.name, Item::Table(handler.table(false)));
     }
     let result = document.to_string();
     let again = document::parse(path, &result)?;
     for handler in handlers {
-        let found = tables::runtimes(&again, schema).and_then(|runtimes| runtimes.get(handler));
-        if found.and_then(tables::runtime_type).map(Path::new) != Some(shim) {
+        let name = &handler.name;
+        let found = tables::runtimes(&again, schema).and_then(|runtimes| runtimes.get(name));
+        if found.and_then(tables::runtime_type).map(Path::new) != Some(&handler.shim) {
             return Err(RewriteError::NotExtensible {
                 path: path.to_owned(),
-                table: format!(
-                    "plugins.{:?}.containerd.runtimes.{handler}",
-                    schema.plugin()
-                ),
+                table: format!("plugins.{:?}.containerd.runtimes.{name}", schema.plugin()),
             });
         }
     }
@@ -243,8 +238,7 @@ mod tests {
             Path::new("/c"),
             text,
             schema,
-            &["wasmtime".to_owned()],
-            Path::new(SHIM),
+            &[Handler::plain("wasmtime", Path::new(SHIM))],
             false,
         )
         .unwrap()
@@ -328,8 +322,7 @@ mod tests {
             Path::new("/c"),
             "version = 2\nplugins = 1\n",
             Schema::Two,
-            &["wasmtime".to_owned()],
-            Path::new(SHIM),
+            &[Handler::plain("wasmtime", Path::new(SHIM))],
             false,
         )
         .unwrap_err();

@@ -1,13 +1,8 @@
 //! The `containerd.runtimes` table inside a document, whatever way it is spelled: headers, dotted keys or inline.
 
-use std::path::Path;
-
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use super::schema::Schema;
-
-/// Annotations that reach the shim; containerd passes none that is not listed.
-const ANNOTATIONS: &str = "slipway.dev/*";
 
 fn steps(schema: Schema) -> [&'static str; 4] {
     ["plugins", schema.plugin(), "containerd", "runtimes"]
@@ -59,35 +54,6 @@ pub fn runtimes_or_insert(
 /// The type a runtime's table names.
 pub fn runtime_type(runtime: &Item) -> Option<&str> {
     runtime.as_table_like()?.get("runtime_type")?.as_str()
-}
-
-/// The table of one of our handlers. It holds nothing about cgroups: the shim learns the driver from the pod's own
-/// cgroups path, because the wrong value of a node-wide option here stops pods or blinds metrics (runwasi#821).
-///
-/// With `task_api_hint` the shim is told that this containerd takes version 3 of its answer. Without, there are no
-/// options at all.
-pub fn handler_table(shim: &Path, task_api_hint: bool) -> Table {
-    let mut annotations = Array::new();
-    annotations.push(ANNOTATIONS);
-    let mut table = Table::new();
-    table.insert(
-        "runtime_type",
-        Item::Value(Value::from(shim.to_string_lossy().as_ref())),
-    );
-    table.insert(
-        "pod_annotations",
-        Item::Value(Value::Array(annotations.clone())),
-    );
-    table.insert(
-        "container_annotations",
-        Item::Value(Value::Array(annotations)),
-    );
-    if task_api_hint {
-        let mut options = Table::new();
-        options.insert("task_api", Item::Value(Value::from(3)));
-        table.insert("options", Item::Table(options));
-    }
-    table
 }
 
 /// containerd's built-in `runc` handler, written out. containerd 1.x forgets it as soon as a file names any runtime

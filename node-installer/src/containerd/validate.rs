@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::document::DocumentError;
 use super::dump::Dump;
+use super::handler::Handler;
 use super::rewrite::{self, RewriteError};
 use crate::failure::Reason;
 use crate::host::command::{self, CommandError};
@@ -205,18 +206,17 @@ pub fn compare(
     config: &Path,
     before: &Dump,
     after: &Dump,
-    handlers: &[String],
-    shim: &Path,
+    handlers: &[Handler],
     install_root: &Path,
 ) -> Result<(), ValidateError> {
     for handler in handlers {
         if after
             .runtimes
-            .get(handler)
-            .is_none_or(|runtime| Path::new(&runtime.runtime_type) != shim)
+            .get(&handler.name)
+            .is_none_or(|runtime| Path::new(&runtime.runtime_type) != handler.shim)
         {
             return Err(ValidateError::HandlerMissing {
-                handler: handler.clone(),
+                handler: handler.name.clone(),
                 path: config.to_owned(),
             });
         }
@@ -264,8 +264,10 @@ mod tests {
                 Path::new("/c"),
                 before,
                 after,
-                &["wasmtime".to_owned()],
-                Path::new("/opt/slipway/new/shim"),
+                &[Handler::plain(
+                    "wasmtime",
+                    Path::new("/opt/slipway/new/shim"),
+                )],
                 Path::new("/opt/slipway"),
             )
         };

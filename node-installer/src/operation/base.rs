@@ -210,13 +210,14 @@ fn is_bare(path: &Path, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::containerd::handler::Handler;
 
     #[test]
     fn a_drop_in_of_ours_goes_whole_unless_somebody_wrote_into_it() {
         let path = Path::new("/etc/containerd/conf.d/99-slipway.toml");
         let shim = Path::new("/opt/slipway/abc/containerd-shim-slipway-v1");
         for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
-            let ours = rewrite::drop_in(schema, &["wasmtime".to_owned()], shim, false);
+            let ours = rewrite::drop_in(schema, &[Handler::plain("wasmtime", shim)], false);
             let without = |text: &str| {
                 without_us(path, text, Path::new("/opt/slipway"), &Additions::default()).unwrap()
             };

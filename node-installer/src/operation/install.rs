@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::base::{self, BaseFile};
 use super::session::{Session, daemon_record, report_installed};
 use crate::args::InstallArgs;
+use crate::containerd::handler::Handler;
 use crate::containerd::plan::{self, Observed, Plan};
 use crate::containerd::validate;
 use crate::cri::Cri;
@@ -71,12 +72,15 @@ fn install_locked(
         install_root,
         &daemon.config,
     )?;
+    let tables: Vec<Handler> = handlers
+        .iter()
+        .map(|name| Handler::plain(name, &shim))
+        .collect();
     let observed = Observed {
         version: daemon.version,
         config: &daemon.config,
         sources: &base::sources(&files),
-        handlers,
-        shim: &shim,
+        handlers: &tables,
     };
     let plan = plan::plan(&observed).map_err(|error| Failure::refused(&error))?;
     let targets = targets(session, &files, &plan)?;
@@ -91,15 +95,8 @@ fn install_locked(
         .judge(&daemon)
         .with_changes(&candidates)
         .map_err(|error| Failure::refused(&error))?;
-    validate::compare(
-        &daemon.config,
-        &before,
-        &after,
-        handlers,
-        &shim,
-        install_root,
-    )
-    .map_err(|error| Failure::refused(&error))?;
+    validate::compare(&daemon.config, &before, &after, &tables, install_root)
+        .map_err(|error| Failure::refused(&error))?;
     for target in targets.iter().filter(|target| target.is_change()) {
         files::check_replaceable(&root.local(&target.resolved))
             .map_err(|error| Failure::refused(&error))?;

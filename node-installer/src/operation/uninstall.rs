@@ -148,15 +148,8 @@ fn give_back(
         .judge(daemon)
         .with_changes(&candidates)
         .map_err(|error| Failure::refused(&error))?;
-    validate::compare(
-        &daemon.config,
-        before,
-        &after,
-        &[],
-        Path::new(""),
-        install_root,
-    )
-    .map_err(|error| Failure::refused(&error))?;
+    validate::compare(&daemon.config, before, &after, &[], install_root)
+        .map_err(|error| Failure::refused(&error))?;
     for file in touched {
         files::check_replaceable(&session.root.local(&file.resolved))
             .map_err(|error| Failure::refused(&error))?;

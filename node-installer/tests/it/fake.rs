@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use slipway_node_installer::containerd::handler::Handler;
 use slipway_node_installer::containerd::{document, rewrite, schema::Schema, tables};
 use slipway_node_installer::host::HostRoot;
 use slipway_node_installer::host::files::Attributes;
@@ -171,8 +172,8 @@ impl Node {
     }
 
     pub(crate) fn install(&self) -> Transaction {
-        let handlers = ["wasmtime".to_owned()];
-        let drop_in = rewrite::drop_in(Schema::Split(3), &handlers, Path::new(SHIM), false);
+        let handlers = [Handler::plain("wasmtime", Path::new(SHIM))];
+        let drop_in = rewrite::drop_in(Schema::Split(3), &handlers, false);
         let import = "/etc/containerd/conf.d/*.toml".to_owned();
         let root = rewrite::add_import(Path::new(CONFIG), ROOT, &import).unwrap();
         let keep = |text: &str| self.journal.keep(text.as_bytes(), attributes()).unwrap();
@@ -182,7 +183,7 @@ impl Node {
             digest: "0123".to_owned(),
             install_root: "/opt/slipway".into(),
             shim: SHIM.into(),
-            handlers: handlers.to_vec(),
+            handlers: vec!["wasmtime".to_owned()],
             method: Method::DropIn,
             files: vec![
                 ManagedFile {

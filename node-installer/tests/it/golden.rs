@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use slipway_node_installer::containerd::handler::Handler;
 use slipway_node_installer::containerd::imports::Source;
 use slipway_node_installer::containerd::plan::{Observed, Plan, plan};
 use slipway_node_installer::containerd::version::Version;
@@ -9,7 +10,11 @@ use slipway_node_installer::containerd::version::Version;
 pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 pub(crate) const SHIM: &str = "/opt/slipway/0123/containerd-shim-slipway-v1";
 
-pub(crate) fn plan_for(version: (u32, u32), sources: &[Source], handlers: &[String]) -> Plan {
+pub(crate) fn plan_for(version: (u32, u32), sources: &[Source], handlers: &[&str]) -> Plan {
+    let handlers: Vec<Handler> = handlers
+        .iter()
+        .map(|name| Handler::plain(name, Path::new(SHIM)))
+        .collect();
     let observed = Observed {
         version: Version {
             major: version.0,
@@ -18,8 +23,7 @@ pub(crate) fn plan_for(version: (u32, u32), sources: &[Source], handlers: &[Stri
         },
         config: Path::new(CONFIG),
         sources,
-        handlers,
-        shim: Path::new(SHIM),
+        handlers: &handlers,
     };
     plan(&observed).unwrap()
 }
@@ -32,11 +36,7 @@ fn rendered(version: (u32, u32), root: Option<&str>) -> String {
         })
         .into_iter()
         .collect();
-    let plan = plan_for(
-        version,
-        &sources,
-        &["wasmtime".to_owned(), "spin".to_owned()],
-    );
+    let plan = plan_for(version, &sources, &["wasmtime", "spin"]);
     let files = plan
         .files
         .iter()

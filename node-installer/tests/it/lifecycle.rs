@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn what_was_added_can_be_taken_out_again((text, version) in configuration()) {
         let sources = [Source { path: CONFIG.into(), text: text.clone() }];
-        let handlers = ["wasmtime".to_owned(), "spin".to_owned()];
+        let handlers = ["wasmtime", "spin"];
         let plan = plan_for(version, &sources, &handlers);
         for file in &plan.files {
             document::parse(&file.path, &file.after).unwrap();
