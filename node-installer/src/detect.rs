@@ -2,21 +2,25 @@
 
 pub mod distribution;
 pub mod endpoint;
+pub mod find;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::containerd::document::{self, DocumentError};
+use crate::containerd::dump;
+use crate::containerd::imports;
+use crate::containerd::layout::{Layout, LayoutError};
 use crate::containerd::version::Version;
 use crate::cri::{Cri, CriError, CriStatus};
 use crate::failure::Reason;
 use crate::host::command::{self, CommandError};
-use crate::host::{HostRoot, process, root::RootError};
+use crate::host::files::{self, FileError, MAX_CONFIG_BYTES};
+use crate::host::{HostRoot, root::RootError};
 use distribution::Distribution;
-
-/// containerd's default root file (`defaults.DefaultConfigDir`).
-const DEFAULT_CONFIG: &str = "/etc/containerd/config.toml";
+use find::Found;
 
 /// containerd's default state folder.
 const DEFAULT_STATE: &str = "/run/containerd";
@@ -38,6 +42,10 @@ pub struct Daemon {
     pub unit: String,
     /// Its version.
     pub version: Version,
+    /// Who makes its configuration.
+    pub distribution: Distribution,
+    /// How its root file comes about.
+    pub layout: Layout,
     /// What its CRI says.
     pub status: CriStatus,
     /// Whether the node's cgroup driver is systemd.
@@ -61,14 +69,45 @@ pub enum DetectError {
         /// The process.
         name: String,
     },
-    /// A distribution that keeps its configuration elsewhere.
-    #[error("this containerd belongs to {distribution} ({evidence}), which is not supported yet")]
-    Distribution {
-        /// Its name.
-        distribution: &'static str,
-        /// What gave it away.
-        evidence: String,
+    /// Several runtimes, and nobody says which one counts.
+    #[error(
+        "{found} both serve CRI, and no kubelet says which it uses: set containerRuntimeEndpoint in its configuration, or stop the other"
+    )]
+    Ambiguous {
+        /// Processes and sockets.
+        found: String,
     },
+    /// A command line that cannot be repeated.
+    #[error(
+        "containerd (process {pid}) runs with the configuration {path:?}, whose name is not UTF-8: rename it"
+    )]
+    Encoding {
+        /// The process.
+        pid: u32,
+        /// As far as it can be read.
+        path: PathBuf,
+    },
+    /// The CRI is switched off, which Docker's packages do.
+    #[error(
+        "{path} switches the CRI off (disabled_plugins has {plugin:?}): take it out there and restart {unit}"
+    )]
+    CriDisabled {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        plugin: String,
+        /// The unit.
+        unit: String,
+    },
+    /// The root file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Nor as text.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It is not as its distribution writes it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// Not systemd.
     #[error(
         "containerd (process {pid}) is supervised by {found}: only a systemd service is supported"
@@ -115,7 +154,12 @@ impl Reason for DetectError {
         match self {
             Self::NotFound { .. } | Self::NoBinary(_) => "ContainerdNotFound",
             Self::OtherRuntime { .. } => "RuntimeUnsupported",
-            Self::Distribution { .. } => "DistributionUnsupported",
+            Self::Ambiguous { .. } => "ContainerdAmbiguous",
+            Self::Encoding { .. } => "ConfigUnparsable",
+            Self::CriDisabled { .. } => "CriDisabled",
+            Self::File(error) => error.reason(),
+            Self::Document(error) => error.reason(),
+            Self::Layout(error) => error.reason(),
             Self::Supervisor { .. } => "SupervisorUnsupported",
             Self::NoVersion { .. } | Self::VersionUnsupported(_) => "VersionUnsupported",
             Self::Command(error) => error.reason(),
@@ -127,40 +171,16 @@ impl Reason for DetectError {
 
 /// Finds it.
 pub fn detect(runtime: &Runtime, root: &HostRoot) -> Result<Daemon, DetectError> {
-    let candidates = endpoint::candidates(root);
-    let owner = |socket: &PathBuf| Some((socket.clone(), process::owner_of_socket(root, socket)?));
-    let (socket, pid) = candidates
-        .iter()
-        .find_map(owner)
-        .ok_or_else(|| DetectError::NotFound {
-            tried: candidates
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
-
-    let arguments = process::arguments(root, pid);
-    let executable = process::executable(root, pid);
-    let (distribution, evidence) = distribution::of(&socket, executable.as_ref(), &arguments);
-    if distribution != Distribution::Generic {
-        return Err(DetectError::Distribution {
-            distribution: distribution.name(),
-            evidence,
-        });
-    }
-    let name = process::name(root, pid).unwrap_or_default();
-    if name != "containerd" {
+    let found = find::serving(root)?;
+    if found.name != "containerd" {
         return Err(DetectError::OtherRuntime {
-            endpoint: socket,
-            name,
+            endpoint: found.socket,
+            name: found.name,
         });
     }
-    let unit = unit(root, pid)?;
-    // After an upgrade of the package the running file is gone, and the one of its name is what a restart will run.
-    let binary = executable
-        .map(|(path, _)| path)
-        .ok_or(DetectError::NoBinary(pid))?;
+    let config = found.config(root)?;
+    let unit = found.unit(root)?;
+    let binary = found.binary(root)?;
     let output = command::run(runtime, root, &binary, &["--version"], VERSION_LIMIT)?;
     let version = Version::parse(&output.stdout).ok_or_else(|| DetectError::NoVersion {
         binary: binary.clone(),
@@ -169,27 +189,58 @@ pub fn detect(runtime: &Runtime, root: &HostRoot) -> Result<Daemon, DetectError>
     if !version.is_supported() {
         return Err(DetectError::VersionUnsupported(version));
     }
-
-    let cri = Cri::new(runtime, root, &socket);
-    let no_cri = |source| DetectError::Cri {
-        socket: socket.clone(),
-        source,
+    let text = match files::read(&root.locate(&config)?, MAX_CONFIG_BYTES)? {
+        Some((bytes, _)) => Some(document::decode(&config, bytes)?),
+        None => None,
     };
+    let layout = Layout::of(found.distribution, version, &config, text.as_deref())?;
+
+    let cri = Cri::new(runtime, root, &found.socket);
+    let no_cri = |source| no_cri(root, &found, &config, &unit, source);
     let status = cri.status().map_err(no_cri)?;
     // The built-in default of the option is false.
     let driver = cri.systemd_cgroup().map_err(no_cri)?;
     let systemd_cgroup = driver.or(status.systemd_cgroup).unwrap_or(false);
     Ok(Daemon {
-        config: flag(&arguments, &["--config", "-c"])
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)),
-        state: flag(&arguments, &["--state"]),
-        socket,
+        state: flag(&found.arguments, &["--state"]),
+        distribution: found.distribution,
+        socket: found.socket,
+        config,
         binary,
         unit,
         version,
+        layout,
         status,
         systemd_cgroup,
     })
+}
+
+/// Why its CRI does not answer: most often because a file says that it shall not.
+fn no_cri(
+    root: &HostRoot,
+    found: &Found,
+    config: &Path,
+    unit: &str,
+    source: CriError,
+) -> DetectError {
+    let disabling = imports::load(root, config)
+        .unwrap_or_default()
+        .into_iter()
+        .find_map(|source| {
+            let plugin = dump::disabled_cri_in(&source.text)?;
+            Some((source.path, plugin))
+        });
+    match disabling {
+        Some((path, plugin)) => DetectError::CriDisabled {
+            path,
+            plugin,
+            unit: unit.to_owned(),
+        },
+        None => DetectError::Cri {
+            socket: found.socket.clone(),
+            source,
+        },
+    }
 }
 
 impl Daemon {
@@ -200,17 +251,6 @@ impl Daemon {
             .or_else(|| configured.map(Path::to_owned))
             .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE))
     }
-}
-
-fn unit(root: &HostRoot, pid: u32) -> Result<String, DetectError> {
-    let init = process::name(root, 1).unwrap_or_else(|| "an unknown init".to_owned());
-    if init != "systemd" {
-        return Err(DetectError::Supervisor { pid, found: init });
-    }
-    process::unit(root, pid).ok_or_else(|| DetectError::Supervisor {
-        pid,
-        found: "no systemd service (it was started by hand)".to_owned(),
-    })
 }
 
 /// The value of a flag, in the forms Go's flag parsers take: `--flag value`, `--flag=value`, `-flag=value`.

@@ -10,6 +10,14 @@ use super::document::{self, DocumentError};
 use super::schema::Schema;
 use super::tables;
 
+/// The plugins that make up the CRI, by any version's name.
+const CRI: [&str; 4] = [
+    "cri",
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.cri.v1.images",
+];
+
 /// The effective configuration, as far as it matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dump {
@@ -35,18 +43,9 @@ impl Dump {
     pub fn parse(output: &str) -> Result<Self, DocumentError> {
         let document =
             document::parse(Path::new("the output of 'containerd config dump'"), output)?;
-        let disabled = document.get("disabled_plugins").and_then(Item::as_array);
         Ok(Self {
             runtimes: read_runtimes(&document),
-            disabled_plugins: disabled
-                .map(|array| {
-                    array
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .map(str::to_owned)
-                        .collect()
-                })
-                .unwrap_or_default(),
+            disabled_plugins: disabled_plugins(&document),
             state: document
                 .get("state")
                 .and_then(Item::as_str)
@@ -57,12 +56,6 @@ impl Dump {
 
     /// The plugin that switches the CRI off, if one of those that make it up is disabled.
     pub fn disabled_cri(&self) -> Option<&str> {
-        const CRI: [&str; 4] = [
-            "cri",
-            "io.containerd.grpc.v1.cri",
-            "io.containerd.cri.v1.runtime",
-            "io.containerd.cri.v1.images",
-        ];
         self.disabled_plugins
             .iter()
             .map(String::as_str)
@@ -76,6 +69,27 @@ impl Dump {
             .filter(|(_, runtime)| !Path::new(&runtime.runtime_type).starts_with(install_root))
             .collect()
     }
+}
+
+/// The plugin by which a single file switches the CRI off.
+pub fn disabled_cri_in(text: &str) -> Option<String> {
+    let document = text.parse::<DocumentMut>().ok()?;
+    disabled_plugins(&document)
+        .into_iter()
+        .find(|plugin| CRI.contains(&plugin.as_str()))
+}
+
+fn disabled_plugins(document: &DocumentMut) -> Vec<String> {
+    let disabled = document.get("disabled_plugins").and_then(Item::as_array);
+    disabled
+        .map(|array| {
+            array
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        })
+        .unwrap_or_default()
 }
 
 fn read_runtimes(document: &DocumentMut) -> BTreeMap<String, Runtime> {

@@ -1,6 +1,6 @@
 //! Which distribution a containerd belongs to: a table of paths that give one away.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Who makes containerd's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,29 +45,24 @@ impl Distribution {
     }
 }
 
-/// The distribution and what gave it away, by the process that serves the socket and then by the socket: RKE2 uses
+/// The distribution, by the process that serves the socket and then by the socket: RKE2 uses
 /// K3s's socket, so its own paths have to be seen first.
-pub fn of(
-    socket: &Path,
-    executable: Option<&(PathBuf, bool)>,
-    arguments: &[String],
-) -> (Distribution, String) {
+pub fn of(socket: &Path, executable: Option<&Path>, arguments: &[String]) -> Distribution {
     let words = arguments
         .iter()
         .map(|word| word.rsplit('=').next().unwrap_or(word).to_owned());
-    let executable = executable.map(|(path, _)| path.to_string_lossy().into_owned());
-    let evidence: Vec<String> = executable
+    let executable = executable.map(|path| path.to_string_lossy().into_owned());
+    executable
         .into_iter()
         .chain(words)
         .chain([socket.to_string_lossy().into_owned()])
-        .collect();
-    let found = evidence.iter().find_map(|word| {
-        let (_, distribution) = SIGNS
-            .iter()
-            .find(|(sign, _)| Path::new(word).starts_with(sign))?;
-        Some((*distribution, word.clone()))
-    });
-    found.unwrap_or((Distribution::Generic, String::new()))
+        .find_map(|word| {
+            SIGNS
+                .iter()
+                .find(|(sign, _)| Path::new(&word).starts_with(sign))
+                .map(|(_, distribution)| *distribution)
+        })
+        .unwrap_or(Distribution::Generic)
 }
 
 #[cfg(test)]
@@ -114,10 +109,9 @@ mod tests {
         #[case] argument: &str,
         #[case] expected: Distribution,
     ) {
-        let executable = (PathBuf::from(executable), true);
         let arguments = ["containerd".to_owned(), argument.to_owned()];
         assert_eq!(
-            of(Path::new(socket), Some(&executable), &arguments).0,
+            of(Path::new(socket), Some(Path::new(executable)), &arguments),
             expected
         );
     }

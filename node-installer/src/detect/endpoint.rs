@@ -1,5 +1,6 @@
 //! Which CRI socket the kubelet uses.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::host::files::{self, MAX_CONFIG_BYTES};
@@ -15,26 +16,79 @@ const USUAL: [&str; 5] = [
     "/run/crio/crio.sock",
 ];
 
-/// The sockets to try: the kubelet's own if it names one, else the usual ones.
-pub fn candidates(root: &HostRoot) -> Vec<PathBuf> {
-    match kubelet_endpoint(root) {
-        Some(endpoint) => vec![endpoint],
-        None => USUAL.iter().map(PathBuf::from).collect(),
+/// What the kubelet uses when nothing says otherwise (`SetDefaults_KubeletConfiguration`, Kubernetes 1.27 and later;
+/// before, the flag is required).
+const KUBELETS_DEFAULT: &str = "/run/containerd/containerd.sock";
+
+/// More drop-ins than any kubelet has.
+const MAX_DROP_INS: usize = 256;
+
+/// The sockets to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidates {
+    /// The one that the kubelet uses.
+    Kubelets(PathBuf),
+    /// There is no kubelet to ask.
+    Usual(Vec<PathBuf>),
+}
+
+impl Candidates {
+    /// The sockets.
+    pub fn sockets(&self) -> &[PathBuf] {
+        match self {
+            Self::Kubelets(socket) => std::slice::from_ref(socket),
+            Self::Usual(sockets) => sockets,
+        }
     }
 }
 
-fn kubelet_endpoint(root: &HostRoot) -> Option<PathBuf> {
-    let pid = process::all(root)
+/// The sockets to try: the kubelet's own if there is one, else the usual ones.
+pub fn candidates(root: &HostRoot) -> Candidates {
+    match kubelet(root) {
+        Some(arguments) => Candidates::Kubelets(
+            kubelet_endpoint(root, &arguments).unwrap_or_else(|| PathBuf::from(KUBELETS_DEFAULT)),
+        ),
+        None => Candidates::Usual(USUAL.iter().map(PathBuf::from).collect()),
+    }
+}
+
+/// The command line of the node's own kubelet: those inside containers (kind's nodes) serve other nodes.
+fn kubelet(root: &HostRoot) -> Option<Vec<String>> {
+    process::all(root)
         .into_iter()
-        .find(|pid| process::name(root, *pid).as_deref() == Some("kubelet"))?;
-    let arguments = process::arguments(root, pid);
-    super::flag(&arguments, &["--container-runtime-endpoint"])
+        .filter(|pid| process::name(root, *pid).as_deref() == Some("kubelet"))
+        .find(|pid| !process::is_in_inner_namespace(root, *pid))
+        .map(|pid| process::arguments(root, pid))
+}
+
+/// Flags come before the files of `--config-dir`, of which the last that says so counts, and those before `--config`.
+fn kubelet_endpoint(root: &HostRoot, arguments: &[String]) -> Option<PathBuf> {
+    super::flag(arguments, &["--container-runtime-endpoint"])
         .and_then(|path| socket_path(path.to_str()?))
         .or_else(|| {
-            let config = super::flag(&arguments, &["--config"])?;
-            let (bytes, _) = files::read(&root.locate(&config).ok()?, MAX_CONFIG_BYTES).ok()??;
-            endpoint_of_config(str::from_utf8(&bytes).ok()?)
+            let folder = super::flag(arguments, &["--config-dir"])?;
+            let mut files: Vec<PathBuf> = fs::read_dir(root.locate(&folder).ok()?)
+                .ok()?
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| {
+                    path.extension()
+                        .is_some_and(|extension| extension == "conf")
+                })
+                .take(MAX_DROP_INS)
+                .collect();
+            files.sort();
+            files.iter().rev().find_map(|path| endpoint_in(path))
         })
+        .or_else(|| {
+            let config = super::flag(arguments, &["--config"])?;
+            endpoint_in(&root.locate(&config).ok()?)
+        })
+}
+
+fn endpoint_in(local: &Path) -> Option<PathBuf> {
+    let (bytes, _) = files::read(local, MAX_CONFIG_BYTES).ok()??;
+    endpoint_of_config(str::from_utf8(&bytes).ok()?)
 }
 
 /// `containerRuntimeEndpoint` of a KubeletConfiguration, which is a top-level key with a plain text: one line of YAML

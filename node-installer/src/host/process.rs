@@ -63,6 +63,23 @@ pub fn executable(root: &HostRoot, pid: u32) -> Option<(PathBuf, bool)> {
     }
 }
 
+/// The folder a process is in, a host path.
+pub fn current_folder(root: &HostRoot, pid: u32) -> Option<PathBuf> {
+    fs::read_link(root.local(&PathBuf::from(format!("/proc/{pid}/cwd")))).ok()
+}
+
+/// Whether a process has a number of its own in a PID namespace below the host's (`NSpid` of proc_pid_status(5)).
+pub fn is_in_inner_namespace(root: &HostRoot, pid: u32) -> bool {
+    text(root, pid, "status")
+        .and_then(|status| {
+            let numbers = status
+                .lines()
+                .find_map(|line| line.strip_prefix("NSpid:"))?;
+            Some(numbers.split_whitespace().count() > 1)
+        })
+        .unwrap_or(false)
+}
+
 /// The systemd service a process belongs to, by its cgroup.
 pub fn unit(root: &HostRoot, pid: u32) -> Option<String> {
     unit_of_cgroup(&text(root, pid, "cgroup")?)
