@@ -4,11 +4,14 @@
 //! replaces the whole CRI section by an imported one (`mergeConfig`@v1.7.34), so there the handlers go into the file
 //! that finally provides the section.
 
+mod rendered;
+
 use std::path::{Path, PathBuf};
 
 use super::document::{self, DocumentError};
 use super::handler::Handler;
-use super::imports::{self, Source};
+use super::imports::Source;
+use super::layout::{self, Layout};
 use super::rewrite::{self, Additions, RewriteError};
 use super::schema::{Schema, SchemaError};
 use super::tables;
@@ -28,6 +31,10 @@ pub struct Observed<'a> {
     pub config: &'a Path,
     /// The root file, if it exists, and what it imports, in merge order.
     pub sources: &'a [Source],
+    /// How the root file comes about.
+    pub layout: &'a Layout,
+    /// What [`Layout::own_file`] holds, if it is there.
+    pub own: Option<&'a str>,
     /// The handlers to serve, of all shims.
     pub handlers: &'a [Handler],
 }
@@ -41,6 +48,8 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// What goes in besides the handlers.
     pub additions: Additions,
+    /// What containerd will find once the distribution has written its files anew; `None` if it is what we write.
+    pub preview: Option<Vec<PlannedFile>>,
 }
 
 /// A file to write.
@@ -78,6 +87,9 @@ pub enum PlanError {
         /// What it is.
         runtime_type: String,
     },
+    /// The distribution's template is not where it should be.
+    #[error("there is no {0}, from which the distribution makes containerd's configuration")]
+    NoTemplate(PathBuf),
     /// Somebody else has a file of our name.
     #[error("{0} exists and is not ours: rename it")]
     DropInTaken(PathBuf),
@@ -90,6 +102,7 @@ impl Reason for PlanError {
             Self::Schema(error) => error.reason(),
             Self::Rewrite(error) => error.reason(),
             Self::HandlerTaken { .. } => "HandlerTaken",
+            Self::NoTemplate(_) => "ConfigUnreadable",
             Self::DropInTaken(_) => "DropInTaken",
         }
     }
@@ -111,10 +124,12 @@ pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
     for source in observed.sources {
         refuse_taken(source, schema_of_import(source, schema)?, observed.handlers)?;
     }
-    if observed.version.merges_imports() {
+    if *observed.layout != Layout::Own {
+        rendered::plan(observed, root, schema)
+    } else if observed.version.merges_imports() {
         plan_drop_in(observed, root, schema)
     } else {
-        plan_in_place(observed, root, schema)
+        in_place(observed, root, schema)
     }
 }
 
@@ -187,6 +202,7 @@ fn plan_drop_in(
             import,
             built_in_runc: false,
         },
+        preview: None,
     })
 }
 
@@ -198,23 +214,12 @@ fn drop_in_folder(
     root: Option<&Source>,
 ) -> Result<(PathBuf, Option<String>), PlanError> {
     let beside = config.parent().unwrap_or(Path::new("/")).join("conf.d");
-    let patterns = match root {
+    let mut usable = match root {
         None => Vec::new(),
-        Some(root) => rewrite::imports(&root.path, &document::parse(&root.path, &root.text)?)?,
+        Some(root) => layout::imported_folders(config, &root.text)?,
     };
-    let mut usable: Vec<PathBuf> = patterns
-        .iter()
-        .map(|pattern| imports::absolute(config, pattern))
-        .filter(|pattern| {
-            pattern
-                .file_name()
-                .is_some_and(|name| imports::matches(&name.to_string_lossy(), DROP_IN))
-        })
-        .filter_map(|pattern| Some(pattern.parent()?.to_owned()))
-        .filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[', '\\']))
-        // Our drop-in as the root's neighbour would be picked up by whoever globs for root files.
-        .filter(|folder| Some(folder.as_path()) != config.parent())
-        .collect();
+    // Our drop-in as the root's neighbour would be picked up by whoever globs for root files.
+    usable.retain(|folder| Some(folder.as_path()) != config.parent());
     usable.sort_by_key(|folder| *folder != beside);
     Ok(match usable.into_iter().next() {
         Some(folder) => (folder, None),
@@ -225,7 +230,7 @@ fn drop_in_folder(
     })
 }
 
-fn plan_in_place(
+fn in_place(
     observed: &Observed<'_>,
     root: Option<&Source>,
     schema: Schema,
@@ -259,6 +264,7 @@ fn plan_in_place(
             import: None,
             built_in_runc,
         },
+        preview: None,
     })
 }
 
@@ -284,6 +290,8 @@ mod tests {
             },
             config: Path::new(CONFIG),
             sources,
+            layout: &Layout::Own,
+            own: None,
             handlers: &[Handler::plain(
                 "wasmtime",
                 Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Array, DocumentMut, Item, Value};
+use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
 
 use super::document::{self, DocumentError};
 use super::handler::Handler;
 use super::schema::{Schema, SchemaError};
 use super::tables;
+use super::template;
 use crate::failure::Reason;
 
 /// What we put into a file besides our handlers' tables.
@@ -69,16 +70,37 @@ pub const DROP_IN_HEADER: &str =
 
 /// The text of our drop-in.
 pub fn drop_in(schema: Schema, handlers: &[Handler], task_api_hint: bool) -> String {
-    let mut document = DocumentMut::new();
-    if let Some(number) = schema.number() {
-        document.insert("version", Item::Value(Value::from(number)));
+    let tables = tables(schema, handlers, task_api_hint, false);
+    match schema.number() {
+        Some(number) => format!("{DROP_IN_HEADER}version = {number}\n\n{tables}"),
+        None => format!("{DROP_IN_HEADER}{tables}"),
     }
+}
+
+/// The text of a piece that a distribution puts together with others: it has no version of its own, because some append
+/// one to another, and a second version would break the whole.
+pub fn piece(schema: Schema, handlers: &[Handler]) -> String {
+    let tables = tables(schema, handlers, false, false);
+    format!("{DROP_IN_HEADER}{tables}")
+}
+
+/// The text of our handlers' tables alone.
+pub fn tables(
+    schema: Schema,
+    handlers: &[Handler],
+    task_api_hint: bool,
+    built_in_runc: bool,
+) -> String {
+    let mut document = DocumentMut::new();
     if let Some(runtimes) = tables::runtimes_or_insert(&mut document, schema) {
+        if built_in_runc {
+            runtimes.insert("runc", Item::Table(tables::built_in_runc()));
+        }
         for handler in handlers {
             runtimes.insert(&handler.name, Item::Table(handler.table(task_api_hint)));
         }
     }
-    format!("{DROP_IN_HEADER}{document}")
+    document.to_string()
 }
 
 /// The text of a root file that did not exist.
@@ -174,31 +196,15 @@ pub fn withdraw(
     install_root: &Path,
     additions: &Additions,
 ) -> Result<String, RewriteError> {
+    if template::is_template(path) {
+        return Ok(template::withdraw(text));
+    }
     let mut document = document::parse(path, text)?;
-    let schema = Schema::of(path, &document)?;
     let mut changed = false;
-    if let Some(runtimes) = tables::runtimes_mut(&mut document, schema) {
-        let ours: Vec<String> = runtimes
-            .iter()
-            .filter(|(_, item)| {
-                tables::runtime_type(item)
-                    .is_some_and(|kind| Path::new(kind).starts_with(install_root))
-            })
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        for name in &ours {
-            runtimes.remove(name);
-        }
-        changed = !ours.is_empty();
-        // Others may count on the spelled-out table by now; alone it says no more than containerd's default.
-        let only_runc = runtimes.len() == 1
-            && runtimes
-                .get("runc")
-                .and_then(Item::as_table_like)
-                .is_some_and(|runc| runc.len() == 1);
-        if additions.built_in_runc && only_runc {
-            runtimes.remove("runc");
-            changed = true;
+    // Under any name of the table: an imported file may have no version, and a root file may have got another one since.
+    for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
+        if let Some(runtimes) = tables::runtimes_mut(&mut document, schema) {
+            changed |= withdraw_runtimes(runtimes, install_root, additions);
         }
     }
     if let Some(pattern) = &additions.import {
@@ -208,6 +214,50 @@ pub fn withdraw(
         document.to_string()
     } else {
         text.to_owned()
+    })
+}
+
+fn withdraw_runtimes(
+    runtimes: &mut dyn TableLike,
+    install_root: &Path,
+    additions: &Additions,
+) -> bool {
+    let ours: Vec<String> = runtimes
+        .iter()
+        .filter(|(_, item)| {
+            tables::runtime_type(item).is_some_and(|kind| Path::new(kind).starts_with(install_root))
+        })
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    for name in &ours {
+        runtimes.remove(name);
+    }
+    // Others may count on the spelled-out table by now; alone it says no more than containerd's default.
+    let only_runc = runtimes.len() == 1
+        && runtimes
+            .get("runc")
+            .and_then(Item::as_table_like)
+            .is_some_and(|runc| runc.len() == 1);
+    if additions.built_in_runc && only_runc {
+        runtimes.remove("runc");
+        return true;
+    }
+    !ours.is_empty()
+}
+
+/// Whether a text says nothing but its version, and perhaps the names of empty tables.
+pub fn is_bare(path: &Path, text: &str) -> bool {
+    fn hollow(item: &Item) -> bool {
+        item.as_table_like()
+            .is_some_and(|table| table.iter().all(|(_, item)| hollow(item)))
+    }
+    if template::is_template(path) {
+        return template::is_bare(text);
+    }
+    document::parse(path, text).is_ok_and(|document| {
+        document
+            .iter()
+            .all(|(key, item)| key == "version" || hollow(item))
     })
 }
 

@@ -5,10 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::containerd::document;
 use crate::containerd::imports::{self, Source};
+use crate::containerd::layout::Layout;
 use crate::containerd::plan::DROP_IN;
 use crate::containerd::rewrite::{self, Additions, RewriteError};
-use crate::containerd::{document, schema::Schema};
+use crate::detect::Daemon;
 use crate::digest;
 use crate::failure::Failure;
 use crate::host::HostRoot;
@@ -28,11 +30,20 @@ pub(super) struct BaseFile {
     pub(super) base: Option<(String, Attributes)>,
     /// Whether somebody else has changed it since we did, so that it does not go back to recorded bytes.
     pub(super) edited: bool,
+    /// Whether containerd reads it, rather than what its distribution makes of it.
+    pub(super) loaded: bool,
+    /// Whether the distribution writes it, so that nobody else does.
+    pub(super) generated: bool,
 }
 
 impl BaseFile {
-    /// Whether something of ours is in it.
+    /// Whether something of ours is in it that we are to take out.
     pub(super) fn is_touched(&self) -> bool {
+        !self.generated && self.has_ours()
+    }
+
+    /// Whether something of ours is in it.
+    pub(super) fn has_ours(&self) -> bool {
         self.now.as_ref().map(|(text, _)| text) != self.base.as_ref().map(|(text, _)| text)
     }
 }
@@ -43,13 +54,16 @@ pub(super) fn files(
     journal: &Journal,
     installed: Option<&Installed>,
     install_root: &Path,
-    config: &Path,
+    daemon: &Daemon,
 ) -> Result<Vec<BaseFile>, Failure> {
     let refused = |error: &dyn std::error::Error, reason| {
         Failure::refusal(reason, crate::failure::chain(error))
     };
-    let sources = imports::load(root, config).map_err(|error| Failure::refused(&error))?;
+    let sources = imports::load(root, &daemon.config).map_err(|error| Failure::refused(&error))?;
     let mut paths: Vec<PathBuf> = sources.into_iter().map(|source| source.path).collect();
+    let loaded = paths.len();
+    // What the distribution makes containerd's files from.
+    paths.extend(daemon.layout.own_file().filter(|own| !paths.contains(own)));
     let mut resolved_paths = Vec::new();
     for path in &paths {
         resolved_paths.push(
@@ -65,7 +79,7 @@ pub(super) fn files(
         }
     }
     let mut found = Vec::new();
-    for (path, resolved) in paths.into_iter().zip(resolved_paths) {
+    for (at, (path, resolved)) in paths.into_iter().zip(resolved_paths).enumerate() {
         let read = files::read(&root.local(&resolved), MAX_CONFIG_BYTES)
             .map_err(|error| Failure::refused(&error))?;
         let now = match read {
@@ -84,21 +98,25 @@ pub(super) fn files(
             &resolved,
             now.as_ref(),
         )?;
+        let generated = daemon.layout.is_generated(&path);
         found.push(BaseFile {
             path,
             resolved,
             now,
             base,
             edited,
+            loaded: at < loaded,
+            generated: at < loaded && generated,
         });
     }
     Ok(found)
 }
 
-/// The files as a plan takes them.
+/// The files that containerd loads, as a plan takes them.
 pub(super) fn sources(files: &[BaseFile]) -> Vec<Source> {
     files
         .iter()
+        .filter(|file| file.loaded)
         .filter_map(|file| {
             Some(Source {
                 path: file.path.clone(),
@@ -106,6 +124,13 @@ pub(super) fn sources(files: &[BaseFile]) -> Vec<Source> {
             })
         })
         .collect()
+}
+
+/// What the file that a distribution leaves to us holds.
+pub(super) fn own<'f>(files: &'f [BaseFile], layout: &Layout) -> Option<&'f str> {
+    let own = layout.own_file()?;
+    let file = files.iter().find(|file| file.path == own)?;
+    Some(&file.base.as_ref()?.0)
 }
 
 /// What a file holds without us, and whether it holds what somebody else has done since.
@@ -143,7 +168,7 @@ fn base_of(
         .map_err(|error| Failure::refused(&error))?;
     let made_by_us = managed.is_some_and(|managed| managed.base.is_none());
     Ok(match without {
-        Some(rest) if made_by_us && is_bare(path, &rest) => (None, false),
+        Some(rest) if made_by_us && rewrite::is_bare(path, &rest) => (None, false),
         Some(rest) => {
             let recorded = managed.and_then(|managed| managed.base.as_ref());
             let edited = match recorded {
@@ -166,44 +191,10 @@ fn without_us(
     let rest = rewrite::withdraw(path, text, install_root, additions)?;
     let is_drop_in = path.file_name().is_some_and(|name| name == DROP_IN)
         && text.starts_with(rewrite::DROP_IN_HEADER);
-    Ok(if is_drop_in && is_bare(path, &rest) {
+    Ok(if is_drop_in && rewrite::is_bare(path, &rest) {
         None
     } else {
         Some(rest)
-    })
-}
-
-/// Whether a text says nothing but its version.
-fn is_bare(path: &Path, text: &str) -> bool {
-    let Ok(document) = document::parse(path, text) else {
-        return false;
-    };
-    let Ok(schema) = Schema::of(path, &document) else {
-        return false;
-    };
-    document.iter().all(|(key, item)| match key {
-        "version" => true,
-        "plugins" => {
-            let inner = |item: &toml_edit::Item, key: &str| {
-                item.as_table_like().and_then(|t| t.get(key)).cloned()
-            };
-            let only =
-                |item: &toml_edit::Item| item.as_table_like().is_some_and(|table| table.len() <= 1);
-            let plugin = inner(item, schema.plugin());
-            let containerd = plugin
-                .as_ref()
-                .and_then(|plugin| inner(plugin, "containerd"));
-            let runtimes = containerd
-                .as_ref()
-                .and_then(|containerd| inner(containerd, "runtimes"));
-            only(item)
-                && plugin.as_ref().is_none_or(only)
-                && containerd.as_ref().is_none_or(only)
-                && runtimes
-                    .and_then(|item| item.as_table_like().map(toml_edit::TableLike::is_empty))
-                    .unwrap_or(false)
-        }
-        _ => false,
     })
 }
 
@@ -211,6 +202,7 @@ fn is_bare(path: &Path, text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::containerd::handler::Handler;
+    use crate::containerd::schema::Schema;
 
     #[test]
     fn a_drop_in_of_ours_goes_whole_unless_somebody_wrote_into_it() {

@@ -70,7 +70,7 @@ fn install_locked(
         &session.journal,
         installed.as_ref(),
         install_root,
-        &daemon.config,
+        &daemon,
     )?;
     let tables: Vec<Handler> = handlers
         .iter()
@@ -80,6 +80,8 @@ fn install_locked(
         version: daemon.version,
         config: &daemon.config,
         sources: &base::sources(&files),
+        layout: &daemon.layout,
+        own: base::own(&files, &daemon.layout),
         handlers: &tables,
     };
     let plan = plan::plan(&observed).map_err(|error| Failure::refused(&error))?;
@@ -87,10 +89,16 @@ fn install_locked(
 
     report.enter("validate");
     let before = session.current_dump(&daemon)?;
-    let candidates: Vec<(PathBuf, Option<String>)> = targets
-        .iter()
-        .map(|target| (target.path.clone(), target.after.clone()))
-        .collect();
+    let candidates: Vec<(PathBuf, Option<String>)> = match &plan.preview {
+        Some(preview) => preview
+            .iter()
+            .map(|file| (file.path.clone(), Some(file.after.clone())))
+            .collect(),
+        None => targets
+            .iter()
+            .map(|target| (target.path.clone(), target.after.clone()))
+            .collect(),
+    };
     let after = session
         .judge(&daemon)
         .with_changes(&candidates)

@@ -70,16 +70,15 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         &session.journal,
         installed.as_ref(),
         &install_root,
-        &daemon.config,
+        &daemon,
     )?;
-    let touched: Vec<&BaseFile> = files.iter().filter(|file| file.is_touched()).collect();
-    let changed = !touched.is_empty();
+    let changed = files.iter().any(BaseFile::is_touched);
     if changed || installed.is_some() {
         give_back(
             &session,
             &daemon,
             &dump,
-            &touched,
+            &files,
             installed.as_ref(),
             &install_root,
             report,
@@ -129,14 +128,17 @@ fn give_back(
     session: &Session<'_>,
     daemon: &Daemon,
     before: &Dump,
-    touched: &[&BaseFile],
+    files: &[BaseFile],
     installed: Option<&Installed>,
     install_root: &Path,
     report: &mut Report,
 ) -> Result<(), Failure> {
     report.enter("validate");
-    let candidates: Vec<(PathBuf, Option<String>)> = touched
+    let touched: Vec<&BaseFile> = files.iter().filter(|file| file.is_touched()).collect();
+    // What the distribution writes is seen as it will write it.
+    let candidates: Vec<(PathBuf, Option<String>)> = files
         .iter()
+        .filter(|file| file.loaded && file.has_ours())
         .map(|file| {
             (
                 file.path.clone(),
@@ -150,7 +152,7 @@ fn give_back(
         .map_err(|error| Failure::refused(&error))?;
     validate::compare(&daemon.config, before, &after, &[], install_root)
         .map_err(|error| Failure::refused(&error))?;
-    for file in touched {
+    for file in &touched {
         files::check_replaceable(&session.root.local(&file.resolved))
             .map_err(|error| Failure::refused(&error))?;
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use slipway_node_installer::containerd::handler::Handler;
 use slipway_node_installer::containerd::imports::Source;
+use slipway_node_installer::containerd::layout::Layout;
 use slipway_node_installer::containerd::plan::{Observed, Plan, plan};
 use slipway_node_installer::containerd::version::Version;
 
@@ -23,6 +24,8 @@ pub(crate) fn plan_for(version: (u32, u32), sources: &[Source], handlers: &[&str
         },
         config: Path::new(CONFIG),
         sources,
+        layout: &Layout::Own,
+        own: None,
         handlers: &handlers,
     };
     plan(&observed).unwrap()
