@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::cache::names;
 use crate::{Cache, CacheError, Digest, trust};
 
-/// The most code that is kept on a node, of all engines together, unless the node says otherwise.
+/// The most code that is kept on a node, of all engines together. No option changes it: what goes is compiled again.
 pub const SPACE_LIMIT: u64 = 4 << 30;
 
 /// It is also at most this part of the disk, so that a small node's cache does not bring its kubelet to evict pods.
