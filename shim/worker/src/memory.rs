@@ -40,6 +40,12 @@ impl Budget {
         (limit < usize::MAX).then_some(limit)
     }
 
+    /// The same, after another look at what the cgroup allows: one system call.
+    pub(crate) fn limit_now(&self) -> Option<usize> {
+        self.look_again();
+        self.limit()
+    }
+
     fn take(&self, bytes: usize) -> bool {
         self.fits(bytes) || self.look_again() && self.fits(bytes)
     }

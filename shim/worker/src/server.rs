@@ -62,7 +62,7 @@ impl Server {
         let pre = pre.map_err(|error| imports::mismatch(&error))?;
         let http = &invocation.options.http;
         // Who chose a number does not want another.
-        let memory = budget.limit().filter(|_| http.concurrency.is_none());
+        let bound = http.concurrency.is_none().then(|| Arc::clone(&budget));
         let most = handler::most(http) as usize;
         let handler = Handler {
             engine,
@@ -70,7 +70,7 @@ impl Server {
             invocation: invocation.clone(),
             output,
             budget,
-            admission: Arc::new(Admission::new(most, memory, http.request_timeout)),
+            admission: Arc::new(Admission::new(most, bound, http.request_timeout)),
             patience: Patience {
                 request: http.request_timeout,
                 idle: http.idle_timeout,

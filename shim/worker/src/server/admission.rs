@@ -2,13 +2,16 @@
 //!
 //! An instance for each request is what a request costs. Their number is kept below what the memory limit
 //! allows, by what the requests before have used: a request that waits is better off than one whose
-//! `memory.grow` fails.
+//! `memory.grow` fails. The limit may change while the server runs (in-place resize, KEP-1287): it is looked at again
+//! whenever a request would have to wait.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::memory::Budget;
 
 /// What an instance is taken to use before one has been seen: what most Rust and Go guests are below.
 const ASSUMED: usize = 2 << 20;
@@ -30,17 +33,19 @@ pub(super) struct Busy;
 pub(super) struct Admission {
     slots: Arc<Semaphore>,
     cap: Mutex<Cap>,
+    budget: Option<Arc<Budget>>,
     waiting: AtomicUsize,
     wait: Duration,
 }
 
 impl Admission {
-    /// At most `most` at once, and no more than fit into `memory` bytes, if that is bounded.
-    pub(super) fn new(most: usize, memory: Option<usize>, wait: Option<Duration>) -> Self {
-        let cap = Cap::new(most, memory);
+    /// At most `most` at once, and no more than fit into the budget, if there is one and it is bounded.
+    pub(super) fn new(most: usize, budget: Option<Arc<Budget>>, wait: Option<Duration>) -> Self {
+        let cap = Cap::new(most, budget.as_deref().and_then(Budget::limit));
         Self {
             slots: Arc::new(Semaphore::new(cap.now)),
             cap: Mutex::new(cap),
+            budget,
             waiting: AtomicUsize::new(0),
             wait: wait.unwrap_or(LONGEST_WAIT),
         }
@@ -51,6 +56,7 @@ impl Admission {
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(self.slot(permit));
         }
+        self.look_again();
         let waiting = Queued::new(&self.waiting);
         if waiting.place >= self.queue() {
             return Err(Busy);
@@ -77,6 +83,15 @@ impl Admission {
     pub(super) fn learn(&self, bytes: usize) {
         let more = self.cap().learn(bytes);
         self.slots.add_permits(more);
+    }
+
+    /// The memory limit may be another by now. New slots go to those that wait.
+    fn look_again(&self) {
+        if let Some(budget) = &self.budget {
+            let memory = budget.limit_now();
+            let more = self.cap().resize(memory);
+            self.slots.add_permits(more);
+        }
     }
 
     fn cap(&self) -> std::sync::MutexGuard<'_, Cap> {
@@ -155,6 +170,16 @@ impl Cap {
     /// Gives how many slots are to be added.
     fn learn(&mut self, bytes: usize) -> usize {
         self.typical = bytes.max(self.typical - self.typical / 16);
+        self.grow()
+    }
+
+    /// Gives how many slots are to be added.
+    fn resize(&mut self, memory: Option<usize>) -> usize {
+        self.memory = memory;
+        self.grow()
+    }
+
+    fn grow(&mut self) -> usize {
         let more = self.wanted().saturating_sub(self.now);
         self.now += more;
         more
@@ -216,13 +241,42 @@ mod tests {
         admission.enter().await.unwrap();
     }
 
+    /// At most `most` for a container with this limit, and the file that says so.
+    fn limited(most: usize, limit: usize) -> (Arc<Admission>, tempfile::NamedTempFile) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write(&file, limit);
+        let open = std::fs::File::open(file.path()).unwrap();
+        let budget = Budget::new(Some(limit as u64), Some(open));
+        let wait = Some(Duration::from_millis(1));
+        (Arc::new(Admission::new(most, Some(budget), wait)), file)
+    }
+
+    fn write(file: &tempfile::NamedTempFile, limit: usize) {
+        std::fs::write(file.path(), format!("{limit}\n")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_raised_limit_makes_room_for_a_request_that_waits() {
+        // Half of it is for guests.
+        let (admission, file) = limited(2, 4 * MIB);
+        let one = admission.enter().await.unwrap();
+        assert_eq!(admission.enter().await.unwrap_err(), Busy);
+        write(&file, 64 * MIB);
+        let two = admission.enter().await.unwrap();
+        drop((one, two));
+        write(&file, 4 * MIB);
+        let one = admission.enter().await.unwrap();
+        let two = admission.enter().await.unwrap();
+        // Only where somebody would have to wait is it looked at.
+        assert_eq!(admission.enter().await.unwrap_err(), Busy);
+        drop((one, two));
+        let _one = admission.enter().await.unwrap();
+        assert_eq!(admission.enter().await.unwrap_err(), Busy);
+    }
+
     #[tokio::test]
     async fn a_slot_too_many_is_not_given_again() {
-        let admission = Arc::new(Admission::new(
-            2,
-            Some(4 * MIB),
-            Some(Duration::from_millis(1)),
-        ));
+        let (admission, _file) = limited(2, 8 * MIB);
         let slots = (
             admission.enter().await.unwrap(),
             admission.enter().await.unwrap(),
