@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # build.sh ARCH[/PROGRAM]...: the programs that run on nodes and in the cluster, for x86_64 and aarch64: static, each
 # built by itself so that features do not unify, and built again only when what it is made from changes.
-# `build.sh --path ARCH PROGRAM` prints where one is.
+# `build.sh --path ARCH PROGRAM` prints where one is. SLIPWAY_QUICK=1 asks, in both, for programs that are built in a
+# fraction of the time and run slower: to try something out, or to run it once.
 . "$(dirname "$0")/lib.sh"
 
 # PROGRAM PACKAGE PROFILE MOST, in KiB: what is resident in every pod or container has a bound (docs/adr/0002).
@@ -14,13 +15,28 @@ slipway-operator slipway-operator release -'
 # Built only when asked for by name.
 TESTS='cri-conformance slipway-e2e-cri release -'
 
-# path ARCH PROGRAM PACKAGE PROFILE: the name changes with the workspace crates the package is made from.
+if [ -n "${SLIPWAY_QUICK:-}" ]; then
+    PROGRAMS=$(awk '{ print $1, $2, "quick", "-" }' <<<"$PROGRAMS")
+    TESTS=$(awk '{ print $1, $2, "quick", "-" }' <<<"$TESTS")
+fi
+
+# sources PACKAGE ARCH: what the workspace has in it, without tests and examples.
+sources() {
+    local crate part
+    while read -r crate; do
+        for part in src Cargo.toml build.rs; do
+            [ ! -e "$crate/$part" ] || printf '%s\n' "$crate/$part"
+        done
+    done < <(cd "$ROOT" && cargo tree --locked -q -p "$1" -e normal,build --prefix none -f '{p}' \
+        --target "$2-unknown-linux-musl" | grep -o '(/[^)]*)' | tr -d '()' | LC_ALL=C sort -u)
+}
+
+# path ARCH PROGRAM PACKAGE PROFILE: the name changes with what the program is made from.
 path() {
-    local -a crates
-    mapfile -t crates < <(cd "$ROOT" && cargo tree --locked -q -p "$3" -e normal,build --prefix none -f '{p}' \
-        --target "$1-unknown-linux-musl" | grep -o '(/[^)]*)' | tr -d '()' | LC_ALL=C sort -u)
-    [ ${#crates[@]} -gt 0 ] || die "cargo tree does not know the package $3"
-    printf '%s/dist/%s/%s-%s/%s' "$CACHE" "$1" "$2" "$(fingerprint "$3" "$4" "${crates[@]}" "$ROOT/Cargo.toml" \
+    local -a made_from
+    mapfile -t made_from < <(sources "$3" "$1")
+    [ ${#made_from[@]} -gt 0 ] || die "cargo tree does not know the package $3"
+    printf '%s/dist/%s/%s/%s-%s/%s' "$CACHE" "$1" "$4" "$2" "$(fingerprint "$3" "${made_from[@]}" "$ROOT/Cargo.toml" \
         "$ROOT/Cargo.lock" "$ROOT/.cargo" "$ROOT/tools" "$ROOT/rust-toolchain.toml")" "$2"
 }
 
@@ -40,7 +56,7 @@ build() {
     out=$(path "$@")
     if [ ! -e "$out" ]; then
         step "building $2 for $1" "cargo-$2-$1" compile "$2" "$3" "$4" "$1"
-        rm -rf "$CACHE/dist/$1/$2-"*
+        rm -rf "$CACHE/dist/$1/$4/$2-"*
         mkdir -p "$(dirname "$out")"
         cp "$CARGO_TARGET_DIR/$1-unknown-linux-musl/$4/$2" "$out.new"
         static "$out.new"

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # foreign.sh: the aarch64 programs of a node, run once in emulation: they start, say what they are, and compile and run a
-# module.
+# module. Built quickly: emulation runs them a few seconds, and link time optimisation for another processor takes ten
+# minutes (`./just build-all`, and `./just vm aarch64`, have it).
+export SLIPWAY_QUICK=1
 . "$(dirname "$0")/lib.sh"
 
 for program in containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-node-installer; do

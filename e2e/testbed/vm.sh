@@ -22,15 +22,6 @@ CASES=("$@")
 PAYLOAD=(containerd-shim-slipway-v1 slipway-worker slipway-compile)
 TOOLS=(slipway-node-installer cri-conformance)
 
-# program NAME: where one for the machine is. While something is tried out, a folder of quicker builds serves as well.
-program() {
-    if [ -n "${SLIPWAY_VM_PROGRAMS:-}" ]; then
-        printf '%s/%s\n' "$SLIPWAY_VM_PROGRAMS" "$1"
-    else
-        "$TESTBED/build.sh" --path "$ARCH" "$1"
-    fi
-}
-
 # native_guest: where the one guest that is no WebAssembly is.
 native_guest() {
     if [ "$ARCH" = "$(uname -m)" ]; then
@@ -60,10 +51,10 @@ disk() {
     mkdir -p "$WORK/disk/payload" "$WORK/disk/containerd-2.4"
     install -m 0755 "$TESTBED"/vm/inside/* "$TESTBED/cri-node.sh" "$WORK/disk/"
     for name in "${PAYLOAD[@]}"; do
-        install -m 0755 "$(program "$name")" "$WORK/disk/payload/$name"
+        install -m 0755 "$("$TESTBED/build.sh" --path "$ARCH" "$name")" "$WORK/disk/payload/$name"
     done
     for name in "${TOOLS[@]}"; do
-        install -m 0755 "$(program "$name")" "$WORK/disk/$name"
+        install -m 0755 "$("$TESTBED/build.sh" --path "$ARCH" "$name")" "$WORK/disk/$name"
     done
     install -m 0755 "$containerd"/{containerd,containerd-shim-runc-v2,ctr} "$WORK/disk/containerd-2.4/"
     printf '%s\n' "${CASES[@]}" >"$WORK/disk/cases"
@@ -121,7 +112,7 @@ run() {
 "$TESTBED/vm/prerequisites.sh"
 "$TESTBED/vm/root.sh" "$ARCH"
 "$TESTBED/vm/containerd.sh" "$ARCH"
-[ -n "${SLIPWAY_VM_PROGRAMS:-}" ] || "$TESTBED/build.sh" "${PAYLOAD[@]/#/$ARCH/}" "${TOOLS[@]/#/$ARCH/}"
+"$TESTBED/build.sh" "${PAYLOAD[@]/#/$ARCH/}" "${TOOLS[@]/#/$ARCH/}"
 "$TESTBED/guests.sh"
 exclusively "vm-$ARCH"
 step "making the disk with what is tested" "vm-$ARCH-disk" disk
