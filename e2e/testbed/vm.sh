@@ -16,7 +16,8 @@ CONSOLE=$LOGS/vm-$ARCH.console
 
 # What depends on the kernel, its cgroups and the processor; the rest is the same on any machine, and emulation is slow.
 CASES=("$@")
-[ $# -gt 0 ] || CASES=(--filter lifecycle:: --filter endings:: --filter resources:: --filter restart::pods_survive)
+[ $# -gt 0 ] || CASES=(--filter lifecycle:: --filter endings:: --filter resources:: --filter restart::pods_survive
+    --filter isolation::apparmor)
 
 # What the installer puts on a node, and what runs beside it.
 PAYLOAD=(containerd-shim-slipway-v1 slipway-worker slipway-compile)

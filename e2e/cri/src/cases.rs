@@ -82,6 +82,7 @@ cases! {
     Short isolation::processes_are_shared_when_asked_for "shareProcessNamespace"
     Short isolation::the_nodes_network_when_asked_for "hostNetwork"
     Short isolation::the_process_has_no_power "capabilities, no_new_privs, seccomp, ids, groups"
+    Short isolation::apparmor_profiles_confine_the_guest "containerd's default, and one of the node's"
     Short isolation::a_read_only_root_is_read_only "readOnlyRootFilesystem"
     Short isolation::volumes_are_seen_and_read_only_ones_kept "preopens from mounts, enforced by the kernel"
     Short isolation::sysctls_are_set "in the pod's network"

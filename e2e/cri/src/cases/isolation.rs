@@ -1,11 +1,12 @@
 //! Namespaces, power and files of a container, as the kernel shows them.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::passed;
-use crate::cri::{Mount, NamespaceMode, Number, SecurityProfile};
+use crate::cri::{ContainerConfig, Mount, NamespaceMode, Number, SecurityProfile};
 use crate::node::Node;
 use crate::report::Outcome;
 
@@ -117,7 +118,7 @@ pub(super) fn the_process_has_no_power(node: &Node) -> Result<Outcome> {
         context.run_as_group = Some(Number { value: 5678 });
         context.supplemental_groups = vec![4321, 8765];
         context.no_new_privs = true;
-        context.seccomp = Some(SecurityProfile { profile_type: 0 });
+        context.seccomp = Some(SecurityProfile::default());
     })?;
     container.says("tick 1")?;
     let pid = container.process()?;
@@ -141,6 +142,71 @@ pub(super) fn the_process_has_no_power(node: &Node) -> Result<Outcome> {
             "the groups are {groups}"
         );
     }
+    pod.remove()?;
+    passed()
+}
+
+/// A profile that allows what a worker does, and writing to all files but one.
+const PROFILE: &str = "slipway-cri";
+const PROFILE_TEXT: &str = "profile slipway-cri flags=(attach_disconnected,mediate_deleted) {
+  file, network, unix, signal, capability,
+  deny /forbidden w,
+}
+";
+
+/// The AppArmor profile that a process is confined by, and how.
+fn confinement(pid: u32) -> Result<String> {
+    let path = format!("/proc/{pid}/attr/apparmor/current");
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    Ok(text.trim().to_owned())
+}
+
+/// Gives a profile to the kernel.
+fn load(profile: &str, file: &Path) -> Result<()> {
+    std::fs::write(file, profile)?;
+    let status = Command::new("apparmor_parser")
+        .arg("--replace")
+        .arg(file)
+        .status();
+    let status = status.context("apparmor_parser")?;
+    ensure!(status.success(), "apparmor_parser ended with {status}");
+    Ok(())
+}
+
+pub(super) fn apparmor_profiles_confine_the_guest(node: &Node) -> Result<Outcome> {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if !enabled.is_ok_and(|text| text.trim() == "Y") {
+        return Ok(Outcome::DoesNotApply("this kernel has no AppArmor".into()));
+    }
+    load(PROFILE_TEXT, &node.folder("apparmor")?.join("profile"))?;
+    let pod = node.pod()?;
+    let container = pod.run("ticker.wasm", &[])?;
+    container.says("tick 1")?;
+    let found = confinement(container.process()?)?;
+    ensure!(
+        found == "cri-containerd.apparmor.d (enforce)",
+        "by default the guest is confined by {found}"
+    );
+    let narrow = |config: &mut ContainerConfig| {
+        let linux = config.linux.get_or_insert_default();
+        let context = linux.security_context.get_or_insert_default();
+        context.apparmor = Some(SecurityProfile {
+            profile_type: 2,
+            localhost_ref: PROFILE.into(),
+        });
+    };
+    let container = pod.run_with("ticker.wasm", &[], narrow)?;
+    container.says("tick 1")?;
+    let found = confinement(container.process()?)?;
+    ensure!(
+        found == format!("{PROFILE} (enforce)"),
+        "the guest is confined by {found}"
+    );
+    let container = pod.run_with("job.wasm", &["--write", "/allowed", "text"], narrow)?;
+    container.ends_with(0)?;
+    let container = pod.run_with("job.wasm", &["--write", "/forbidden", "text"], narrow)?;
+    container.ends_with(64)?;
+    container.says("write /forbidden")?;
     pod.remove()?;
     passed()
 }

@@ -171,14 +171,20 @@ pub struct LinuxContainerSecurityContext {
     /// Its seccomp profile.
     #[prost(message, optional, tag = "15")]
     pub seccomp: Option<SecurityProfile>,
+    /// Its AppArmor profile.
+    #[prost(message, optional, tag = "16")]
+    pub apparmor: Option<SecurityProfile>,
 }
 
-/// A profile; 0 is the runtime's default, 1 none.
+/// A profile; 0 is the runtime's default, 1 none, 2 one of the node's.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SecurityProfile {
     /// Which.
     #[prost(int32, tag = "1")]
     pub profile_type: i32,
+    /// The name of the node's.
+    #[prost(string, tag = "2")]
+    pub localhost_ref: String,
 }
 
 /// `CreateContainer`.
