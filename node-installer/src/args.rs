@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// Installs, verifies and removes the slipway containerd shim on one node.
+use crate::spec::{self, Spec};
+
+/// The shim that a command without `--shim` concerns, and the one an installer that knew no other has left.
+pub const DEFAULT_SHIM: &str = "slipway";
+
+/// Installs, verifies and removes containerd shims on one node.
 #[derive(Debug, Parser)]
 #[command(name = "slipway-node-installer", version)]
 pub struct Args {
@@ -68,9 +73,24 @@ pub struct InstallArgs {
     /// Folder that holds the binaries to install.
     #[arg(long, env = "SLIPWAY_PAYLOAD", default_value = "/payload")]
     pub payload: PathBuf,
-    /// A runtime handler to serve; may be given more than once.
-    #[arg(long = "handler", env = "SLIPWAY_HANDLER", value_delimiter = ',', required = true, value_parser = handler)]
+    /// Which shim this is, among those of the node.
+    #[arg(long, env = "SLIPWAY_SHIM", default_value = DEFAULT_SHIM, value_parser = shim)]
+    pub shim: String,
+    /// What to install, as JSON: handlers with options, which file is the shim, and more.
+    #[arg(long, env = "SLIPWAY_SPEC", conflicts_with = "handlers", value_parser = str::parse::<Spec>)]
+    pub spec: Option<Spec>,
+    /// A runtime handler to serve, without options; may be given more than once.
+    #[arg(long = "handler", env = "SLIPWAY_HANDLER", value_delimiter = ',', required_unless_present = "spec", value_parser = handler)]
     pub handlers: Vec<String>,
+}
+
+impl InstallArgs {
+    /// What is asked for, in whichever form.
+    pub fn wanted(&self) -> Spec {
+        self.spec
+            .clone()
+            .unwrap_or_else(|| Spec::of_names(&self.handlers))
+    }
 }
 
 /// Arguments of `uninstall`.
@@ -79,6 +99,9 @@ pub struct UninstallArgs {
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,
+    /// Which shim to take away; the node's others stay.
+    #[arg(long, env = "SLIPWAY_SHIM", default_value = DEFAULT_SHIM, value_parser = shim)]
+    pub shim: String,
     /// Ignored: the journal knows what was installed. Accepted so that one Job template serves both operations.
     #[arg(long, env = "SLIPWAY_PAYLOAD", hide = true)]
     pub payload: Option<PathBuf>,
@@ -90,6 +113,9 @@ pub struct UninstallArgs {
         hide = true
     )]
     pub handlers: Vec<String>,
+    /// Ignored, as `--payload` is.
+    #[arg(long, env = "SLIPWAY_SPEC", hide = true)]
+    pub spec: Option<String>,
     /// Take the handlers away even while pods still use them.
     #[arg(long, env = "SLIPWAY_FORCE")]
     pub force: bool,
@@ -125,23 +151,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A handler becomes a TOML key and a RuntimeClass's handler, which Kubernetes limits to a DNS label
-/// (`ValidateRuntimeClass`, kubernetes/pkg/apis/node/validation).
 fn handler(text: &str) -> Result<String, String> {
-    let label = !text.is_empty()
-        && text.len() <= 63
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    match (label, text) {
-        (true, "runc") => Err("runc is the node's own handler".to_owned()),
-        (true, _) => Ok(text.to_owned()),
-        (false, _) => Err(
-            "a handler is a DNS label: at most 63 of a-z, 0-9 and -, not starting or ending with -"
-                .to_owned(),
-        ),
+    spec::handler_name(text).map(|()| text.to_owned())
+}
+
+/// A shim is a custom resource's name shortened to a label, which a node's label is made of.
+fn shim(text: &str) -> Result<String, String> {
+    if spec::is_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a shim's name is a DNS label: at most 63 of a-z, 0-9 and -, not starting or ending with -".to_owned())
     }
 }
 
@@ -163,6 +182,8 @@ mod tests {
             panic!("not an install")
         };
         assert_eq!(install.handlers, ["wasmtime", "spin", "wws"]);
+        assert_eq!(install.wanted().handlers.len(), 3);
+        assert_eq!(install.shim, "slipway");
         assert_eq!(install.node.host_root, PathBuf::from("/host"));
     }
 
@@ -171,6 +192,30 @@ mod tests {
         for bad in ["", "Wasm", "a\"b", "-a", "a-", "runc", &"a".repeat(64)] {
             assert!(handler(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_spec_is_instead_of_handlers() {
+        let spec = r#"{"handlers":[{"name":"spin"}],"binary":"containerd-shim-spin-v2"}"#;
+        let args = Args::parse_from(["x", "install", "--spec", spec, "--shim", "spin"]);
+        let Command::Install(install) = args.command else {
+            panic!("not an install")
+        };
+        assert_eq!(install.wanted().binary, "containerd-shim-spin-v2");
+        let refused = |words: &[&str]| Args::try_parse_from(words).unwrap_err().to_string();
+        assert!(refused(&["x", "install"]).contains("--handler"));
+        assert!(
+            refused(&["x", "install", "--spec", spec, "--handler", "a"])
+                .contains("cannot be used with")
+        );
+        let why = refused(&[
+            "x",
+            "install",
+            "--spec",
+            r#"{"handlers":[{"name":"a"}],"x":1}"#,
+        ]);
+        assert!(why.contains("unknown field `x`"), "{why}");
+        assert!(refused(&["x", "install", "--handler", "a", "--shim", "A"]).contains("DNS label"));
     }
 
     #[test]

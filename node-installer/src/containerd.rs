@@ -7,6 +7,7 @@ pub mod dump;
 pub mod handler;
 pub mod imports;
 pub mod layout;
+pub mod leftovers;
 pub mod plan;
 pub mod rewrite;
 pub mod schema;

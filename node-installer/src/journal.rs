@@ -8,8 +8,10 @@
 
 pub mod record;
 pub mod store;
+mod upgrade;
 
 pub use record::{
-    Change, DaemonRecord, Expectation, Installed, ManagedFile, Snapshot, Stage, Transaction,
+    Change, DaemonRecord, Expectation, Installed, InstalledShim, ManagedFile, Snapshot, Stage,
+    Transaction,
 };
 pub use store::Journal;

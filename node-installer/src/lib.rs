@@ -11,6 +11,7 @@
 //! download anything, or restart containerd without the bytes of a verified way back on the host's own disk.
 
 pub mod args;
+pub mod configuration;
 pub mod containerd;
 pub mod cri;
 pub mod detect;
@@ -21,6 +22,7 @@ pub mod journal;
 pub mod operation;
 pub mod payload;
 pub mod report;
+pub mod spec;
 pub mod systemd;
 pub mod transaction;
 

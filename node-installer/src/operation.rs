@@ -1,8 +1,10 @@
 //! The commands, each as a straight line through the other modules.
 
-mod base;
+mod adopt;
 mod install;
+mod leftovers;
 mod session;
+mod settle;
 mod status;
 mod uninstall;
 mod watchdog;

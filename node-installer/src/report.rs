@@ -67,11 +67,14 @@ pub struct ContainerdReport {
     pub method: Option<Method>,
 }
 
-/// The shim that was placed.
+/// The shim that was installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShimReport {
-    /// The payload's digest.
-    pub digest: String,
+    /// Its name among those of the node.
+    pub name: String,
+    /// The payload's digest; none if the shim was on the host before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// The absolute path in `runtime_type`.
     pub path: PathBuf,
 }
@@ -111,6 +114,9 @@ pub struct Report {
     pub restarted: bool,
     /// What was done, in order.
     pub steps: Vec<StepReport>,
+    /// What is worth knowing besides, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     #[serde(skip)]
     current: Option<(String, Instant)>,
 }
@@ -144,6 +150,7 @@ impl Report {
             cgroup_driver: None,
             restarted: false,
             steps: Vec::new(),
+            notes: Vec::new(),
             current: None,
         }
     }
@@ -161,6 +168,14 @@ impl Report {
         self.end(failure.outcome, failure.reason, failure.message.clone());
     }
 
+    /// Adds something worth knowing, once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            tracing::warn!("{note}");
+            self.notes.push(note);
+        }
+    }
+
     /// Writes down how long the step under way took.
     fn close_step(&mut self) {
         if let Some((name, started)) = self.current.take() {
@@ -169,7 +184,7 @@ impl Report {
         }
     }
 
-    /// The JSON text, shortened until it fits: first the message, then the steps.
+    /// The JSON text, shortened until it fits: first the message, then the steps and notes.
     pub fn to_json(&self) -> String {
         let mut report = self.clone();
         report.message = one_line(&report.message);
@@ -186,7 +201,10 @@ impl Report {
                     .take(keep)
                     .chain("…".chars())
                     .collect();
-            } else if report.steps.pop().is_none() && report.handlers.pop().is_none() {
+            } else if report.steps.pop().is_none()
+                && report.notes.pop().is_none()
+                && report.handlers.pop().is_none()
+            {
                 report.containerd = None;
                 report.shim = None;
                 report.message = report.message.chars().take(100).collect();
@@ -244,6 +262,7 @@ mod tests {
             })
             .collect();
         report.handlers = (0..500).map(|n| format!("handler-{n}")).collect();
+        report.notes = (0..500).map(|n| format!("note {n}")).collect();
         let text = report.to_json();
         assert!(text.len() <= MAX_BYTES, "{}", text.len());
         let back: Report = serde_json::from_str(&text).unwrap();

@@ -27,6 +27,9 @@ pub struct Dump {
     pub disabled_plugins: Vec<String>,
     /// Where containerd keeps the state of running tasks.
     pub state: Option<PathBuf>,
+    /// Whether images are pulled the older way: asked for, or because of an option that the newer way does not know
+    /// (`CheckLocalImagePullConfigs`, `internal/cri/config/config.go`@v2.4.2).
+    pub local_image_pull: bool,
 }
 
 /// A handler's effective table.
@@ -51,6 +54,7 @@ impl Dump {
                 .and_then(Item::as_str)
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
+            local_image_pull: pulls_locally(&document),
         })
     }
 
@@ -90,6 +94,32 @@ fn disabled_plugins(document: &DocumentMut) -> Vec<String> {
                 .collect()
         })
         .unwrap_or_default()
+}
+
+fn pulls_locally(document: &DocumentMut) -> bool {
+    let images = document
+        .get("plugins")
+        .and_then(|plugins| plugins.as_table_like()?.get(tables::IMAGES));
+    let Some(images) = images.and_then(Item::as_table_like) else {
+        return false;
+    };
+    let is = |key: &str, value: bool| images.get(key).and_then(Item::as_bool) == Some(value);
+    let has_registry = |key: &str| {
+        let registry = images.get("registry").and_then(Item::as_table_like);
+        let table = registry.and_then(|registry| registry.get(key)?.as_table_like());
+        table.is_some_and(|table| !table.is_empty())
+    };
+    let downloads = images
+        .get("max_concurrent_downloads")
+        .and_then(Item::as_integer);
+    is(tables::LOCAL_PULL, true)
+        || is("disable_snapshot_annotations", false)
+        || is("discard_unpacked_layers", true)
+        || is("image_pull_with_sync_fs", true)
+        || ["mirrors", "configs", "auths"]
+            .into_iter()
+            .any(has_registry)
+        || downloads.is_some_and(|count| count != 3)
 }
 
 fn read_runtimes(document: &DocumentMut) -> BTreeMap<String, Runtime> {
@@ -170,6 +200,31 @@ mod tests {
         assert_eq!(
             built_in.state.as_deref(),
             Some(Path::new("/run/containerd"))
+        );
+    }
+
+    #[test]
+    fn the_older_way_of_pulling_is_seen_however_it_came_about() {
+        let pulls = |text: &str| {
+            let text = format!("[plugins.'io.containerd.cri.v1.images']\n{text}\n");
+            Dump::parse(&text).unwrap().local_image_pull
+        };
+        let default = "disable_snapshot_annotations = true\nmax_concurrent_downloads = 3\nuse_local_image_pull = false\n\
+            [plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc'";
+        assert!(!pulls(default));
+        for text in [
+            "use_local_image_pull = true",
+            "disable_snapshot_annotations = false",
+            "discard_unpacked_layers = true",
+            "image_pull_with_sync_fs = true",
+            "max_concurrent_downloads = 5",
+            "[plugins.'io.containerd.cri.v1.images'.registry.mirrors.'x']\nendpoint = []",
+        ] {
+            assert!(pulls(text), "{text}");
+        }
+        assert!(
+            !Dump::parse("").unwrap().local_image_pull,
+            "1.x has but one way"
         );
     }
 

@@ -4,14 +4,17 @@
 //! replaces the whole CRI section by an imported one (`mergeConfig`@v1.7.34), so there the handlers go into the file
 //! that finally provides the section.
 
+mod local_pull;
 mod rendered;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document::{self, DocumentError};
 use super::handler::Handler;
 use super::imports::Source;
 use super::layout::{self, Layout};
+use super::leftovers;
 use super::rewrite::{self, Additions, RewriteError};
 use super::schema::{Schema, SchemaError};
 use super::tables;
@@ -37,6 +40,11 @@ pub struct Observed<'a> {
     pub own: Option<&'a str>,
     /// The handlers to serve, of all shims.
     pub handlers: &'a [Handler],
+    /// Below which our own shims are; handlers of others are named in [`Additions::adopted`].
+    pub install_root: &'a Path,
+    /// Whether to switch local image pull on. Only where containerd knows it
+    /// ([`Version::knows_local_image_pull`]).
+    pub local_image_pull: bool,
 }
 
 /// What to do.
@@ -90,6 +98,42 @@ pub enum PlanError {
     /// The distribution's template is not where it should be.
     #[error("there is no {0}, from which the distribution makes containerd's configuration")]
     NoTemplate(PathBuf),
+    /// Another installer's table serves it.
+    #[error(
+        "the handler {handler} is still defined in {path} by {owner} ({program}): install with leftovers \"remove\", or take that table out"
+    )]
+    HandlerLeft {
+        /// The handler.
+        handler: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Whose it is.
+        owner: &'static str,
+        /// The binary it names.
+        program: PathBuf,
+    },
+    /// A table that looks like a Wasm runtime and is runc.
+    #[error(
+        "the handler {handler} in {path} is runc: containerd ignores its runtime_engine {engine:?}, so its pods run as native containers; take that table out"
+    )]
+    HandlerBroken {
+        /// The handler.
+        handler: String,
+        /// Where it is.
+        path: PathBuf,
+        /// What it names in vain.
+        engine: String,
+    },
+    /// The key of local image pull has no place in so old a file.
+    #[error(
+        "{0} has no version, and local image pull takes one: add the line 'version = 2' and use full plugin names"
+    )]
+    TooOldForLocalPull(PathBuf),
+    /// The section may be there already in what the distribution renders, and TOML takes it once.
+    #[error(
+        "local image pull cannot be set through {0}, from which the distribution makes containerd's configuration: set use_local_image_pull there by hand"
+    )]
+    NoRoomForLocalPull(PathBuf),
     /// Somebody else has a file of our name.
     #[error("{0} exists and is not ours: rename it")]
     DropInTaken(PathBuf),
@@ -103,6 +147,9 @@ impl Reason for PlanError {
             Self::Rewrite(error) => error.reason(),
             Self::HandlerTaken { .. } => "HandlerTaken",
             Self::NoTemplate(_) => "ConfigUnreadable",
+            Self::HandlerLeft { .. } => "HandlerLeft",
+            Self::HandlerBroken { .. } => "HandlerBroken",
+            Self::TooOldForLocalPull(_) | Self::NoRoomForLocalPull(_) => "ConfigUnsupported",
             Self::DropInTaken(_) => "DropInTaken",
         }
     }
@@ -124,13 +171,19 @@ pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
     for source in observed.sources {
         refuse_taken(source, schema_of_import(source, schema)?, observed.handlers)?;
     }
-    if *observed.layout != Layout::Own {
-        rendered::plan(observed, root, schema)
+    let pull = local_pull::is_due(observed, schema)?;
+    let mut plan = if *observed.layout != Layout::Own {
+        rendered::plan(observed, root, schema)?
     } else if observed.version.merges_imports() {
-        plan_drop_in(observed, root, schema)
+        plan_drop_in(observed, root, schema)?
     } else {
-        in_place(observed, root, schema)
+        in_place(observed, root, schema)?
+    };
+    plan.additions.adopted = adopted(observed);
+    if pull {
+        local_pull::add(&mut plan)?;
     }
+    Ok(plan)
 }
 
 /// An imported file without a version is read in the root's.
@@ -153,11 +206,32 @@ fn refuse_taken(source: &Source, schema: Schema, handlers: &[Handler]) -> Result
         .find_map(|handler| Some((&handler.name, runtimes.get(&handler.name)?)))
     {
         None => Ok(()),
-        Some((handler, item)) => Err(PlanError::HandlerTaken {
-            handler: handler.clone(),
-            path: source.path.clone(),
+        Some((handler, item)) => Err(taken(handler.clone(), source.path.clone(), item)),
+    }
+}
+
+/// Why a handler cannot be had, from the table that has it.
+fn taken(handler: String, path: PathBuf, item: &toml_edit::Item) -> PlanError {
+    if let Some(engine) = leftovers::ignored_engine(item) {
+        let engine = engine.to_owned();
+        return PlanError::HandlerBroken {
+            handler,
+            path,
+            engine,
+        };
+    }
+    match leftovers::program(item) {
+        Some((program, owner)) => PlanError::HandlerLeft {
+            handler,
+            path,
+            owner,
+            program,
+        },
+        None => PlanError::HandlerTaken {
+            handler,
+            path,
             runtime_type: tables::runtime_type(item).unwrap_or_default().to_owned(),
-        }),
+        },
     }
 }
 
@@ -200,7 +274,7 @@ fn plan_drop_in(
         files,
         additions: Additions {
             import,
-            built_in_runc: false,
+            ..Additions::default()
         },
         preview: None,
     })
@@ -261,11 +335,20 @@ fn in_place(
             after,
         }],
         additions: Additions {
-            import: None,
             built_in_runc,
+            ..Additions::default()
         },
         preview: None,
     })
+}
+
+/// The handlers that later cannot be told by where their shim is.
+fn adopted(observed: &Observed<'_>) -> BTreeMap<String, PathBuf> {
+    let handlers = observed.handlers.iter();
+    handlers
+        .filter(|handler| !handler.shim.starts_with(observed.install_root))
+        .map(|handler| (handler.name.clone(), handler.shim.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -296,6 +379,8 @@ mod tests {
                 "wasmtime",
                 Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),
             )],
+            install_root: Path::new("/opt/slipway"),
+            local_image_pull: false,
         })
     }
 
@@ -442,6 +527,81 @@ mod tests {
             error.to_string(),
             "the handler wasmtime is already defined in /etc/containerd/conf.d/kwasm.toml (runtime_type \"io.containerd.wasmtime.v1\"): remove that table or choose another handler"
         );
+    }
+
+    #[test]
+    fn a_table_that_is_runc_in_disguise_is_named_and_not_doubled() {
+        let stanza = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.wasmtime]\n\
+            runtime_engine = \"/usr/local/bin/containerd-shim-spin-v1\"\nruntime_root = \"\"\n\
+            runtime_type = \"io.containerd.runc.v2\"\n";
+        for minor in [(1, 7), (2, 4)] {
+            let error = run(minor, &[source(CONFIG, stanza)]).unwrap_err();
+            assert_eq!(error.reason(), "HandlerBroken");
+            assert_eq!(
+                error.to_string(),
+                "the handler wasmtime in /etc/containerd/config.toml is runc: containerd ignores its runtime_engine \"/usr/local/bin/containerd-shim-spin-v1\", so its pods run as native containers; take that table out"
+            );
+        }
+        let doubled = format!(
+            "{stanza}[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.wasmtime]\n"
+        );
+        let error = run((1, 7), &[source(CONFIG, &doubled)]).unwrap_err();
+        assert_eq!(error.reason(), "ConfigUnparsable");
+        assert!(error.to_string().contains("duplicate key"), "{error}");
+    }
+
+    #[test]
+    fn a_handler_left_by_another_installer_is_named_with_the_way_out() {
+        let text = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.wasmtime]\nruntime_type = \"/opt/kwasm/bin/x\"\n";
+        let error = run((1, 7), &[source(CONFIG, text)]).unwrap_err();
+        assert_eq!(error.reason(), "HandlerLeft");
+        assert!(
+            error
+                .to_string()
+                .contains("by KWasm (/opt/kwasm/bin/x): install with leftovers \"remove\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn local_image_pull_goes_beside_the_handlers_unless_it_is_on_already() {
+        let plan_with = |sources: &[Source]| {
+            plan(&Observed {
+                version: Version {
+                    major: 2,
+                    minor: 4,
+                    patch: 0,
+                },
+                config: Path::new(CONFIG),
+                sources,
+                layout: &Layout::Own,
+                own: None,
+                handlers: &[Handler::plain(
+                    "spin",
+                    Path::new("/usr/local/bin/containerd-shim-spin-v2"),
+                )],
+                install_root: Path::new("/opt/slipway"),
+                local_image_pull: true,
+            })
+        };
+        let images = "[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n";
+        for version in [2, 3] {
+            let plan = plan_with(&[source(CONFIG, &format!("version = {version}\n"))]).unwrap();
+            assert!(
+                plan.files[0].after.contains(images),
+                "{}",
+                plan.files[0].after
+            );
+            assert_eq!(plan.additions.local_image_pull.as_deref(), Some(DROP_IN));
+            assert_eq!(plan.additions.adopted.len(), 1);
+        }
+        let plan = plan_with(&[source(CONFIG, &format!("version = 3\n{images}"))]).unwrap();
+        assert!(!plan.files[0].after.contains("images"));
+        assert_eq!(plan.additions.local_image_pull, None);
+        assert!(matches!(
+            plan_with(&[source(CONFIG, "")]),
+            Err(PlanError::TooOldForLocalPull(_))
+        ));
     }
 
     #[test]

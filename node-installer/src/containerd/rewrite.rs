@@ -1,5 +1,6 @@
 //! Pure edits of configuration text. Every one is checked by parsing its own result again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, TableLike, Value};
@@ -20,6 +21,12 @@ pub struct Additions {
     /// Whether containerd's built-in `runc` table was written out.
     #[serde(default)]
     pub built_in_runc: bool,
+    /// Handlers whose shim is not below the install root, and that shim: only so are their tables known as ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub adopted: BTreeMap<String, PathBuf>,
+    /// The name of the file in which local image pull was switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_image_pull: Option<String>,
 }
 
 /// Why a file could not be edited.
@@ -152,6 +159,19 @@ pub fn add_handlers(
     Ok(result)
 }
 
+/// Switches local image pull on, for the whole node. Its section has one name in every version of the file: the
+/// migration of older ones keeps it as it is (`plugins/cri/images/plugin.go`@v2.4.2).
+pub fn add_local_image_pull(path: &Path, text: &str) -> Result<String, RewriteError> {
+    let mut document = document::parse(path, text)?;
+    let images = tables::images_or_insert(&mut document).ok_or_else(|| RewriteError::Type {
+        path: path.to_owned(),
+        key: format!("plugins.{:?}", tables::IMAGES),
+        expected: "a table",
+    })?;
+    images.insert(tables::LOCAL_PULL, Item::Value(Value::from(true)));
+    Ok(document.to_string())
+}
+
 /// Adds a pattern to a root file's `imports`.
 pub fn add_import(path: &Path, text: &str, pattern: &str) -> Result<String, RewriteError> {
     let mut document = document::parse(path, text)?;
@@ -189,7 +209,7 @@ fn not_imports(path: &Path) -> RewriteError {
 }
 
 /// Takes out of a file whatever is ours and leaves everything else: for files that somebody else edited since, and
-/// for nodes whose journal is lost. Ours is a runtime whose type lies below `install_root`, and the additions named.
+/// for nodes whose journal is lost. Ours is a runtime whose type lies below `install_root`, and what the additions name.
 pub fn withdraw(
     path: &Path,
     text: &str,
@@ -210,6 +230,10 @@ pub fn withdraw(
     if let Some(pattern) = &additions.import {
         changed |= remove_import(&mut document, pattern);
     }
+    let file = path.file_name().and_then(|name| name.to_str());
+    if file.is_some() && file == additions.local_image_pull.as_deref() {
+        changed |= tables::remove_local_image_pull(&mut document);
+    }
     Ok(if changed {
         document.to_string()
     } else {
@@ -224,8 +248,16 @@ fn withdraw_runtimes(
 ) -> bool {
     let ours: Vec<String> = runtimes
         .iter()
-        .filter(|(_, item)| {
-            tables::runtime_type(item).is_some_and(|kind| Path::new(kind).starts_with(install_root))
+        .filter(|(name, item)| {
+            tables::runtime_type(item)
+                .map(Path::new)
+                .is_some_and(|kind| {
+                    kind.starts_with(install_root)
+                        || additions
+                            .adopted
+                            .get(*name)
+                            .is_some_and(|shim| shim == kind)
+                })
         })
         .map(|(name, _)| name.to_owned())
         .collect();
@@ -364,6 +396,41 @@ mod tests {
             );
         }
         assert!(add_import(path, "imports = 3", "/d").is_err());
+    }
+
+    #[test]
+    fn local_image_pull_is_added_and_taken_out_again() {
+        let path = Path::new("/etc/containerd/c.toml");
+        let additions = Additions {
+            local_image_pull: Some("c.toml".to_owned()),
+            ..Default::default()
+        };
+        for text in [
+            "version = 3\n",
+            "version = 2\n[plugins.\"io.containerd.cri.v1.images\"]\nmax_concurrent_downloads = 5 # theirs\n",
+        ] {
+            let after = add_local_image_pull(path, text).unwrap();
+            assert!(after.contains("use_local_image_pull = true"), "{after}");
+            let back = |path: &Path| withdraw(path, &after, Path::new(ROOT), &additions).unwrap();
+            assert_eq!(back(path), text);
+            assert_eq!(
+                back(Path::new("/etc/containerd/other.toml")),
+                after,
+                "another file's is not ours"
+            );
+        }
+    }
+
+    #[test]
+    fn an_adopted_handler_is_ours_by_name_and_shim() {
+        let shim = Path::new("/usr/local/bin/containerd-shim-spin-v2");
+        let mut additions = Additions::default();
+        additions.adopted.insert("spin".to_owned(), shim.to_owned());
+        let text = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.crun]\nruntime_type = \"/usr/local/bin/containerd-shim-spin-v2\"\n";
+        let handlers = [Handler::plain("spin", shim)];
+        let after = add_handlers(Path::new("/c"), text, Schema::Two, &handlers, false).unwrap();
+        let back = withdraw(Path::new("/c"), &after, Path::new(ROOT), &additions).unwrap();
+        assert_eq!(back, text);
     }
 
     #[test]

@@ -51,6 +51,58 @@ pub fn runtimes_or_insert(
     Some(current)
 }
 
+/// The plugin that pulls images, from 2.0 on.
+pub const IMAGES: &str = "io.containerd.cri.v1.images";
+
+/// Its option for the way of pulling that 1.x has (2.1, `internal/cri/config/config.go`).
+pub const LOCAL_PULL: &str = "use_local_image_pull";
+
+/// The section of the image plugin, made if it is not there. `None` if a key on the way is not a table.
+pub fn images_or_insert(document: &mut DocumentMut) -> Option<&mut dyn TableLike> {
+    let mut plugins = Table::new();
+    plugins.set_implicit(true);
+    document
+        .entry("plugins")
+        .or_insert(Item::Table(plugins))
+        .as_table_like_mut()?
+        .entry(IMAGES)
+        .or_insert(Item::Table(Table::new()))
+        .as_table_like_mut()
+}
+
+/// Whether a document switches local image pull on.
+pub fn has_local_image_pull(document: &DocumentMut) -> bool {
+    let images = document
+        .get("plugins")
+        .and_then(|plugins| plugins.as_table_like()?.get(IMAGES));
+    images
+        .and_then(|images| images.as_table_like()?.get(LOCAL_PULL)?.as_bool())
+        .unwrap_or(false)
+}
+
+/// Takes local image pull out again, and its section if nothing else is in it. Whether anything was there.
+pub fn remove_local_image_pull(document: &mut DocumentMut) -> bool {
+    if !has_local_image_pull(document) {
+        return false;
+    }
+    let Some(plugins) = document
+        .get_mut("plugins")
+        .and_then(Item::as_table_like_mut)
+    else {
+        return false;
+    };
+    if let Some(images) = plugins.get_mut(IMAGES).and_then(Item::as_table_like_mut) {
+        images.remove(LOCAL_PULL);
+        if images.is_empty() {
+            plugins.remove(IMAGES);
+        }
+    }
+    if plugins.is_empty() {
+        document.remove("plugins");
+    }
+    true
+}
+
 /// The type a runtime's table names.
 pub fn runtime_type(runtime: &Item) -> Option<&str> {
     runtime.as_table_like()?.get("runtime_type")?.as_str()

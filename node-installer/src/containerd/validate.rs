@@ -1,5 +1,6 @@
 //! Asks the host's own containerd what it makes of a configuration, before anything is written for good.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,6 +74,9 @@ pub enum ValidateError {
         /// The root file.
         path: PathBuf,
     },
+    /// It loads, and pulls images as before.
+    #[error("containerd would not take use_local_image_pull with the change to {0}")]
+    LocalPullMissing(PathBuf),
     /// It loads, and something else is different.
     #[error("the change to {path} would also change the handler {handler}")]
     OthersChanged {
@@ -93,9 +97,10 @@ impl Reason for ValidateError {
             Self::Rewrite(error) => error.reason(),
             Self::Output(_) => "HostCommandFailed",
             Self::Current { .. } => "ConfigUnparsable",
-            Self::Candidate { .. } | Self::HandlerMissing { .. } | Self::OthersChanged { .. } => {
-                "ValidationFailed"
-            }
+            Self::Candidate { .. }
+            | Self::HandlerMissing { .. }
+            | Self::LocalPullMissing(_)
+            | Self::OthersChanged { .. } => "ValidationFailed",
         }
     }
 }
@@ -201,12 +206,14 @@ impl Judge<'_> {
     }
 }
 
-/// Whether a change does what it should and nothing else.
+/// Whether a change does what it should and nothing else. `ours` are handlers that may differ although their shim is
+/// not below the install root.
 pub fn compare(
     config: &Path,
     before: &Dump,
     after: &Dump,
     handlers: &[Handler],
+    ours: &BTreeSet<&str>,
     install_root: &Path,
 ) -> Result<(), ValidateError> {
     for handler in handlers {
@@ -226,6 +233,7 @@ pub fn compare(
         .iter()
         .chain(after.iter())
         .map(|(name, _)| *name)
+        .filter(|name| !ours.contains(name.as_str()))
         .find(|name| before.get(name) != after.get(name));
     match changed {
         None => Ok(()),
@@ -268,12 +276,19 @@ mod tests {
                     "wasmtime",
                     Path::new("/opt/slipway/new/shim"),
                 )],
+                &BTreeSet::from(["adopted"]),
                 Path::new("/opt/slipway"),
             )
         };
         let before = dump(&[("runc", "runc.v2"), ("wasmtime", "/opt/slipway/old/shim")]);
         let good = dump(&[("runc", "runc.v2"), ("wasmtime", "/opt/slipway/new/shim")]);
         assert!(check(&before, &good).is_ok());
+        let adopted = dump(&[
+            ("runc", "runc.v2"),
+            ("wasmtime", "/opt/slipway/new/shim"),
+            ("adopted", "/usr/bin/x"),
+        ]);
+        assert!(check(&before, &adopted).is_ok());
         assert!(matches!(
             check(&before, &before),
             Err(ValidateError::HandlerMissing { .. })

@@ -71,6 +71,28 @@ impl Version {
         (from..until).contains(&self)
     }
 
+    /// Whether it has the option that brings back the older way of pulling images (2.1, with the transfer service).
+    pub fn knows_local_image_pull(self) -> bool {
+        (2, 1) <= (self.major, self.minor)
+    }
+
+    /// Whether pulled images of `wasi/wasm` made of tars cannot run without that option: from 2.2.2 on a container's
+    /// creation no longer unpacks what the pull did not (containerd 871d58ca8; `docs/images.md`).
+    pub fn needs_local_image_pull(self) -> bool {
+        (2, 2, 2) <= (self.major, self.minor, self.patch)
+    }
+
+    /// Whether it asks a shim of its own kind for a pod's sandbox at all (2.0).
+    pub fn has_sandboxer(self) -> bool {
+        self.major >= 2
+    }
+
+    /// Whether our shim may make the sandbox: 2.1 crashes on such a pod with `hostNetwork`
+    /// (`docs/reference/shim.md`), and what is between was not tried.
+    pub fn takes_our_sandboxes(self) -> bool {
+        (2, 4) <= (self.major, self.minor)
+    }
+
     /// Whether it is one this installer knows: 1.6 is the first with CRI v1.
     pub fn is_supported(self) -> bool {
         (1, 6) <= (self.major, self.minor) && self.major <= 2

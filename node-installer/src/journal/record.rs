@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::containerd::handler::Handler;
 use crate::containerd::rewrite::Additions;
 use crate::host::files::Attributes;
 use crate::report::Method;
 
-/// Of the format; a newer installer's journal is refused rather than misread.
-pub const VERSION: u32 = 1;
+/// Of the format; a newer installer's journal is refused rather than misread, and an older one's is read
+/// ([`super::upgrade`]).
+pub const VERSION: u32 = 2;
 
 /// A file's content at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +89,7 @@ pub struct Transaction {
     pub daemon: DaemonRecord,
     /// What it must say in the end.
     pub expect: Expectation,
-    /// What stands on the node after a commit; `None` after an uninstall.
+    /// What stands on the node after a commit; `None` after an uninstall of the last shim.
     pub goal: Option<Installed>,
     /// Below which the binaries are.
     pub install_root: PathBuf,
@@ -116,16 +118,12 @@ pub struct ManagedFile {
 pub struct Installed {
     /// [`VERSION`].
     pub version: u32,
-    /// The payload.
-    pub digest: String,
-    /// Below which it is.
+    /// The shims, by name.
+    pub shims: BTreeMap<String, InstalledShim>,
+    /// Below which their binaries are.
     pub install_root: PathBuf,
-    /// The shim, a host path.
-    pub shim: PathBuf,
-    /// The handlers.
-    pub handlers: Vec<String>,
-    /// How they were put into containerd's configuration.
-    pub method: Method,
+    /// How their handlers were put into containerd's configuration; `None` if nothing had to be written.
+    pub method: Option<Method>,
     /// The files.
     pub files: Vec<ManagedFile>,
     /// What else was put into them.
@@ -136,4 +134,37 @@ pub struct Installed {
     pub daemon: DaemonRecord,
     /// The boot in which it was last seen to work.
     pub verified_boot: Option<String>,
+}
+
+/// One of the shims of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstalledShim {
+    /// The payload; `None` if the shim was on the host before and is only adopted.
+    pub digest: Option<String>,
+    /// The shim, a host path.
+    pub path: PathBuf,
+    /// The handlers that were written for it.
+    pub handlers: Vec<Handler>,
+    /// Handlers that somebody else's table serves with it, and the `runtime_type` there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub served: BTreeMap<String, String>,
+    /// Whether it asks for local image pull.
+    #[serde(default)]
+    pub local_image_pull: bool,
+}
+
+impl InstalledShim {
+    /// The names of all its handlers.
+    pub fn names(&self) -> Vec<String> {
+        let written = self.handlers.iter().map(|handler| &handler.name);
+        written.chain(self.served.keys()).cloned().collect()
+    }
+}
+
+impl Installed {
+    /// The digests of all payloads.
+    pub fn digests(&self) -> impl Iterator<Item = &String> {
+        self.shims.values().filter_map(|shim| shim.digest.as_ref())
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::record::{Installed, Snapshot, Transaction, VERSION};
+use super::upgrade;
 use crate::digest;
 use crate::failure::Reason;
 use crate::host::files::{self, Attributes, FileError, MAX_CONFIG_BYTES, io_error};
@@ -200,7 +201,10 @@ impl Journal {
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
         match value.get("version").and_then(serde_json::Value::as_u64) {
             Some(found) if found > u64::from(VERSION) => Err(JournalError::Newer { path, found }),
-            _ => Ok(Some(serde_json::from_value(value).map_err(damaged)?)),
+            _ => {
+                let record = upgrade::upgraded(value).and_then(serde_json::from_value);
+                Ok(Some(record.map_err(damaged)?))
+            }
         }
     }
 
@@ -275,10 +279,10 @@ mod tests {
             journal.installed(),
             Err(JournalError::Damaged { .. })
         ));
-        fs::write(folder.join("installed.json"), "{\"version\":2}").unwrap();
+        fs::write(folder.join("installed.json"), "{\"version\":3}").unwrap();
         assert!(matches!(
             journal.installed(),
-            Err(JournalError::Newer { found: 2, .. })
+            Err(JournalError::Newer { found: 3, .. })
         ));
     }
 

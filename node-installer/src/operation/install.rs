@@ -1,32 +1,30 @@
-//! `install`: detect, plan, validate, place, and hand the rest to a transaction.
+//! `install`: detect, plan for all shims of the node, validate, place, and hand the rest to a transaction.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::base::{self, BaseFile};
-use super::session::{Session, daemon_record, report_installed};
+use super::session::{Session, report_installed};
+use super::settle::Found;
+use super::{adopt, leftovers};
 use crate::args::InstallArgs;
-use crate::containerd::handler::Handler;
-use crate::containerd::plan::{self, Observed, Plan};
-use crate::containerd::validate;
-use crate::cri::Cri;
-use crate::detect::Daemon;
+use crate::configuration::Wish;
+use crate::containerd::handler::{Handler, Sandboxer};
+use crate::containerd::version::Version;
+use crate::cri::{Cri, CriError};
 use crate::failure::Failure;
-use crate::host::files::{self, Attributes};
-use crate::host::{mounts, process};
-use crate::journal::{Change, Expectation, Installed, ManagedFile, Snapshot};
+use crate::host::mounts;
+use crate::journal::{Installed, InstalledShim};
+use crate::payload::collect;
 use crate::payload::place::{self, Placed};
 use crate::payload::source::{self, Payload};
-use crate::payload::{SHIM, collect};
 use crate::report::{Outcome, Report, Steps as _};
-use crate::transaction::Control as _;
+use crate::spec::Spec;
 
 /// Installs.
 pub(super) fn install(args: &InstallArgs, report: &mut Report) -> Result<(), Failure> {
-    let handlers = unique(&args.handlers);
     let session = Session::begin(&args.node, report)?;
     session.recover(report, false)?;
-    let result = install_locked(&session, args, &handlers, report);
+    let result = install_locked(&session, args, &args.wanted(), report);
     if result.is_err() {
         // A refusal leaves nothing behind, not even an empty folder.
         let _ = session.journal.prune();
@@ -38,110 +36,85 @@ pub(super) fn install(args: &InstallArgs, report: &mut Report) -> Result<(), Fai
 fn install_locked(
     session: &Session<'_>,
     args: &InstallArgs,
-    handlers: &[String],
+    spec: &Spec,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let (root, install_root) = (&session.root, &args.node.install_root);
-    let daemon = session.detect(report)?;
-    report.enter("payload");
-    let payload = source::read(&args.payload).map_err(|error| Failure::refused(&error))?;
-    mounts::check_install_root(root, install_root).map_err(|error| Failure::refused(&error))?;
-    let shim = place::folder(install_root, &payload.digest).join(SHIM);
-
-    report.enter("plan");
     let installed = session
         .journal
         .installed()
         .map_err(|error| Failure::refused(&error))?;
-    if let Some(installed) = &installed
-        && installed.install_root != *install_root
-    {
-        return Err(Failure::refusal(
-            "InstallRootChanged",
-            format!(
-                "the node has an install below {}: uninstall it before using {}",
-                installed.install_root.display(),
-                install_root.display()
-            ),
-        ));
-    }
-    let files = base::files(
-        root,
-        &session.journal,
-        installed.as_ref(),
-        install_root,
-        &daemon,
-    )?;
-    let tables: Vec<Handler> = handlers
-        .iter()
-        .map(|name| Handler::plain(name, &shim))
-        .collect();
-    let observed = Observed {
-        version: daemon.version,
-        config: &daemon.config,
-        sources: &base::sources(&files),
-        layout: &daemon.layout,
-        own: base::own(&files, &daemon.layout),
-        handlers: &tables,
-    };
-    let plan = plan::plan(&observed).map_err(|error| Failure::refused(&error))?;
-    let targets = targets(session, &files, &plan)?;
-
-    report.enter("validate");
-    let before = session.current_dump(&daemon)?;
-    let candidates: Vec<(PathBuf, Option<String>)> = match &plan.preview {
-        Some(preview) => preview
-            .iter()
-            .map(|file| (file.path.clone(), Some(file.after.clone())))
-            .collect(),
-        None => targets
-            .iter()
-            .map(|target| (target.path.clone(), target.after.clone()))
-            .collect(),
-    };
-    let after = session
-        .judge(&daemon)
-        .with_changes(&candidates)
-        .map_err(|error| Failure::refused(&error))?;
-    validate::compare(&daemon.config, &before, &after, &tables, install_root)
-        .map_err(|error| Failure::refused(&error))?;
-    for target in targets.iter().filter(|target| target.is_change()) {
-        files::check_replaceable(&root.local(&target.resolved))
-            .map_err(|error| Failure::refused(&error))?;
-    }
-
-    report.enter("place");
-    let placed =
-        place::place(root, install_root, &payload).map_err(|error| Failure::refused(&error))?;
-    let unplace = |failure: Failure| {
-        if placed.new {
-            let _ = place::remove(root, &placed.folder, &placed.created_folders);
+    refuse_other_root(installed.as_ref(), install_root)?;
+    let found = Found::on(session, installed, install_root.clone(), report)?;
+    let (shim, payload) = match &spec.adopt {
+        Some(path) => {
+            report.enter("adopt");
+            adopt::verify(&found, path)?;
+            (adopt::shim(&found, spec, path)?, None)
         }
+        None => {
+            report.enter("payload");
+            let payload = source::read(&args.payload, &spec.binary)
+                .map_err(|error| Failure::refused(&error))?;
+            mounts::check_install_root(root, install_root)
+                .map_err(|error| Failure::refused(&error))?;
+            (placed_shim(spec, install_root, &payload), Some(payload))
+        }
+    };
+    refuse_sandboxer(&shim.handlers, found.daemon.version)?;
+    let names = shim.names().join(", ");
+
+    let mut shims = found
+        .installed
+        .as_ref()
+        .map(|i| i.shims.clone())
+        .unwrap_or_default();
+    shims.insert(args.shim.clone(), shim.clone());
+    let wish = Wish {
+        shims,
+        leftovers: spec.leftovers,
+    };
+    let configuration = found.configure(wish, report)?;
+    leftovers::note(&found, &configuration, spec.leftovers, report);
+    note_images(&found, spec, report);
+
+    let placed = place(
+        &found,
+        payload.as_ref(),
+        found.is_bare(&configuration),
+        report,
+    )?;
+    let unplace = |failure: Failure| {
+        placed.undo(session);
         failure
     };
-    report.enter("probe");
-    place::probe(&session.runtime, root, &placed.folder)
-        .map_err(|error| unplace(Failure::refused(&error)))?;
+    if payload.is_some() {
+        report.enter("probe");
+        place::probe(&session.runtime, root, &shim.path)
+            .map_err(|error| unplace(Failure::refused(&error)))?;
+    }
 
-    let order = Order {
-        daemon: &daemon,
-        payload: &payload,
-        placed: &placed,
-        shim: &shim,
-        handlers,
-        plan: &plan,
-    };
-    let goal = goal(session, &order, &targets, installed.as_ref()).map_err(unplace)?;
-    report_installed(report, &goal);
-    if is_unchanged(session, &order, &targets, installed.as_ref(), &goal).map_err(unplace)? {
-        report.end(
-            Outcome::Unchanged,
-            "Unchanged",
-            format!("the node already serves {}", handlers.join(", ")),
-        );
+    let goal = found
+        .goal(&configuration, &placed.folders)
+        .map_err(unplace)?;
+    report_installed(report, &args.shim, &shim, goal.as_ref());
+    if found
+        .is_settled(&configuration, goal.as_ref())
+        .map_err(unplace)?
+    {
+        leftovers::remove(&found, spec.leftovers, report);
+        collect_old(&found, goal.as_ref(), report);
+        let message = format!("the node already serves {names}");
+        report.end(Outcome::Unchanged, "Unchanged", message);
         return Ok(());
     }
-    match transact(session, &order, &targets, goal, report) {
+    match found.settle(
+        "install",
+        &configuration,
+        goal.clone(),
+        &placed.digest,
+        report,
+    ) {
         Ok(()) => {}
         Err(failure) if matches!(failure.outcome, Outcome::Refused | Outcome::RolledBack) => {
             report.shim = None;
@@ -150,268 +123,153 @@ fn install_locked(
         }
         Err(failure) => return Err(failure),
     }
-    collect_old(session, &daemon, &payload.digest, report);
+    leftovers::remove(&found, spec.leftovers, report);
+    collect_old(&found, goal.as_ref(), report);
     report.end(
         Outcome::Done,
         "Installed",
-        format!("containerd serves {}", handlers.join(", ")),
+        format!("containerd serves {names}"),
     );
     Ok(())
 }
 
-/// A file, what it holds, and what it shall hold.
-struct Target {
-    path: PathBuf,
-    resolved: PathBuf,
-    now: Option<(String, Attributes)>,
-    base: Option<(String, Attributes)>,
-    after: Option<String>,
-}
-
-impl Target {
-    fn is_change(&self) -> bool {
-        self.now.as_ref().map(|(text, _)| text) != self.after.as_ref()
+fn refuse_other_root(installed: Option<&Installed>, install_root: &Path) -> Result<(), Failure> {
+    match installed {
+        Some(installed) if installed.install_root != install_root => Err(Failure::refusal(
+            "InstallRootChanged",
+            format!(
+                "the node has an install below {}: uninstall it before using {}",
+                installed.install_root.display(),
+                install_root.display()
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 
-/// What is decided so far.
-struct Order<'a> {
-    daemon: &'a Daemon,
-    payload: &'a Payload,
-    placed: &'a Placed,
-    shim: &'a Path,
-    handlers: &'a [String],
-    plan: &'a Plan,
+/// A shim of a payload, where it will be.
+fn placed_shim(spec: &Spec, install_root: &Path, payload: &Payload) -> InstalledShim {
+    let path = place::folder(install_root, &payload.digest).join(&spec.binary);
+    InstalledShim {
+        digest: Some(payload.digest.clone()),
+        handlers: spec.tables(&path),
+        path,
+        served: Default::default(),
+        local_image_pull: spec.local_image_pull,
+    }
 }
 
-/// The planned files, and those of an earlier install that are not in the plan any more, which go back.
-fn targets(session: &Session<'_>, files: &[BaseFile], plan: &Plan) -> Result<Vec<Target>, Failure> {
-    let mut targets = Vec::new();
-    for planned in &plan.files {
-        let resolved = session
-            .root
-            .resolve(&planned.path)
-            .map_err(|error| Failure::refused(&error))?;
-        let known = files.iter().find(|file| file.resolved == resolved);
-        targets.push(Target {
-            path: planned.path.clone(),
-            now: known.and_then(|file| file.now.clone()),
-            base: known.and_then(|file| file.base.clone()),
-            resolved,
-            after: Some(planned.after.clone()),
-        });
-    }
-    for file in files.iter().filter(|file| file.is_touched()) {
-        if !targets
-            .iter()
-            .any(|target| target.resolved == file.resolved)
-        {
-            targets.push(Target {
-                path: file.path.clone(),
-                resolved: file.resolved.clone(),
-                now: file.now.clone(),
-                base: file.base.clone(),
-                after: file.base.as_ref().map(|(text, _)| text.clone()),
-            });
-        }
-    }
-    // A file that is not among those containerd loads may still be there, under the very name we want.
-    for target in targets.iter().filter(|target| target.now.is_none()) {
-        if session.root.local(&target.resolved).exists() {
-            return Err(Failure::refused(&plan::PlanError::DropInTaken(
-                target.path.clone(),
-            )));
-        }
-    }
-    Ok(targets)
-}
-
-/// What will stand on the node, with the bytes without us kept in the journal.
-fn goal(
-    session: &Session<'_>,
-    order: &Order<'_>,
-    targets: &[Target],
-    installed: Option<&Installed>,
-) -> Result<Installed, Failure> {
-    let mut managed = Vec::new();
-    let mut folders: Vec<PathBuf> = installed
-        .map(|i| i.created_folders.clone())
-        .unwrap_or_default();
-    let mut add = |folder: PathBuf| {
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
+/// Refuses sandboxes by the shim where containerd cannot have them.
+fn refuse_sandboxer(handlers: &[Handler], version: Version) -> Result<(), Failure> {
+    let refused = handlers.iter().find(|handler| {
+        let able = if handler.is_ours() {
+            version.takes_our_sandboxes()
+        } else {
+            version.has_sandboxer()
+        };
+        handler.sandboxer == Sandboxer::Shim && !able
+    });
+    let Some(handler) = refused else {
+        return Ok(());
     };
-    order
-        .placed
-        .created_folders
-        .iter()
-        .cloned()
-        .for_each(&mut add);
-    for target in targets {
-        let planned = order
-            .plan
-            .files
-            .iter()
-            .any(|planned| planned.path == target.path);
-        let (Some(after), true) = (&target.after, planned) else {
-            continue;
-        };
-        let base = match &target.base {
-            Some((text, attributes)) => Some(session.keep(text, attributes)?),
-            None => None,
-        };
-        let like = target
-            .now
-            .as_ref()
-            .map_or_else(Attributes::ours, |(_, attributes)| attributes.clone());
-        managed.push(ManagedFile {
-            path: target.resolved.clone(),
-            base,
-            ours: session.keep(after, &like)?,
-        });
-        missing_folders(session, &target.resolved)
-            .into_iter()
-            .for_each(&mut add);
+    let least = if handler.is_ours() { "2.4" } else { "2.0" };
+    Err(Failure::refusal(
+        "SandboxerUnsupported",
+        format!(
+            "the handler {} asks for sandboxer \"shim\", which takes containerd {least}, and this is {version}: use \"podsandbox\"",
+            handler.name
+        ),
+    ))
+}
+
+/// Says what the node's way of pulling images means for those of Wasm.
+fn note_images(found: &Found<'_>, spec: &Spec, report: &mut Report) {
+    let version = found.daemon.version;
+    if spec.local_image_pull && !version.knows_local_image_pull() {
+        report.note(format!(
+            "containerd {version} has no option for local image pull and needs none: it pulls no other way"
+        ));
+    } else if !spec.local_image_pull
+        && version.needs_local_image_pull()
+        && !found.dump.local_image_pull
+    {
+        report.note(format!(
+            "on containerd {version} images of the platform wasi/wasm made of tar layers need localImagePull; those for linux or with wasm layers do not"
+        ));
     }
-    Ok(Installed {
-        version: crate::journal::record::VERSION,
-        digest: order.payload.digest.clone(),
-        install_root: session.args.install_root.clone(),
-        shim: order.shim.to_owned(),
-        handlers: order.handlers.to_vec(),
-        method: order.plan.method,
-        files: managed,
-        additions: order.plan.additions.clone(),
-        created_folders: folders,
-        daemon: daemon_record(order.daemon),
-        verified_boot: process::boot_id(&session.root),
-    })
 }
 
-fn missing_folders(session: &Session<'_>, file: &Path) -> Vec<PathBuf> {
-    let missing = file
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| !session.root.local(folder).exists());
-    let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-    missing.reverse();
-    missing
+/// What an install has put on the node before its transaction.
+struct OnNode {
+    /// The payload's folder, if it was not there before.
+    new: Option<PathBuf>,
+    /// Folders made for it, host paths, outermost first.
+    folders: Vec<PathBuf>,
+    /// Names the folder with the watchdog's binary.
+    digest: String,
 }
 
-/// Whether nothing is to be done: every byte is as it should be, the journal says so, and the running containerd has
-/// read it.
-fn is_unchanged(
-    session: &Session<'_>,
-    order: &Order<'_>,
-    targets: &[Target],
-    installed: Option<&Installed>,
-    goal: &Installed,
-) -> Result<bool, Failure> {
-    let recorded = installed.is_some_and(|installed| {
-        let known = Installed {
-            verified_boot: goal.verified_boot.clone(),
-            ..installed.clone()
-        };
-        known == *goal
-    });
-    if !recorded || targets.iter().any(Target::is_change) {
-        return Ok(false);
+impl OnNode {
+    /// Takes it away again.
+    fn undo(&self, session: &Session<'_>) {
+        if let Some(folder) = &self.new {
+            let _ = place::remove(&session.root, folder, &self.folders);
+        }
     }
-    let served = order.handlers.iter().all(|handler| {
-        order
-            .daemon
-            .status
-            .runtimes
-            .get(handler)
-            .is_some_and(|kind| Path::new(kind) == order.shim)
-    });
-    let mut control = session.control(daemon_record(order.daemon), PathBuf::new());
-    let active_since = control
-        .active_since_us()
-        .map_err(|error| Failure::refused(&error))?;
-    let read = active_since.is_some_and(|active_since| {
-        targets.iter().all(|target| {
-            let modified = crate::transaction::modified_us(&session.root.local(&target.resolved));
-            modified.is_some_and(|modified| modified < active_since)
-        })
-    });
-    Ok(served && read)
 }
 
-fn transact(
-    session: &Session<'_>,
-    order: &Order<'_>,
-    targets: &[Target],
-    goal: Installed,
+/// Places the payload, or, for a shim that is adopted, what the watchdog needs; nothing if there is nothing to watch.
+fn place(
+    found: &Found<'_>,
+    payload: Option<&Payload>,
+    is_bare: bool,
     report: &mut Report,
-) -> Result<(), Failure> {
-    let mut changes = Vec::new();
-    for target in targets.iter().filter(|target| target.is_change()) {
-        changes.push(change(session, target)?);
+) -> Result<OnNode, Failure> {
+    let root = &found.session.root;
+    let refused = |error| Failure::refused(&error);
+    if let Some(payload) = payload {
+        report.enter("place");
+        let Placed {
+            folder,
+            new,
+            created_folders,
+        } = place::place(root, &found.install_root, payload).map_err(refused)?;
+        return Ok(OnNode {
+            new: new.then_some(folder),
+            folders: created_folders,
+            digest: payload.digest.clone(),
+        });
     }
-    let shim = order.shim.to_string_lossy().into_owned();
-    let kept = order
-        .handlers
-        .iter()
-        .map(|handler| (handler.clone(), shim.clone()))
-        .collect();
-    let expect = Expectation {
-        present: kept,
-        absent: Vec::new(),
-    };
-    let created = targets
-        .iter()
-        .flat_map(|target| missing_folders(session, &target.resolved))
-        .collect::<Vec<_>>();
-    let mut transaction = session.transaction(
-        "install",
-        order.daemon,
-        changes,
-        expect,
-        Some(goal),
-        &order.payload.digest,
-    );
-    for folder in created {
-        if !transaction.created_folders.contains(&folder) {
-            transaction.created_folders.push(folder);
-        }
+    let digest = found.any_digest();
+    let folder = place::folder(&found.install_root, &digest);
+    let new = !root.local(&folder).exists();
+    let mut folders = Vec::new();
+    if !is_bare {
+        report.enter("place");
+        folders = place::place_installer(root, &folder).map_err(refused)?;
+        // The folder of the watchdog itself is no folder of ours to give back: it is collected.
+        folders.retain(|made| *made != folder);
     }
-    session.transact(transaction, report)
-}
-
-fn change(session: &Session<'_>, target: &Target) -> Result<Change, Failure> {
-    let keep = |text: &Option<String>, like: &Attributes| -> Result<Option<Snapshot>, Failure> {
-        text.as_ref()
-            .map(|text| session.keep(text, like))
-            .transpose()
-    };
-    let ours = Attributes::ours();
-    let like = target
-        .now
-        .as_ref()
-        .map_or(&ours, |(_, attributes)| attributes);
-    Ok(Change {
-        path: target.resolved.clone(),
-        before: keep(&target.now.as_ref().map(|(text, _)| text.clone()), like)?,
-        after: keep(&target.after, like)?,
+    Ok(OnNode {
+        new: (new && !is_bare).then_some(folder),
+        folders,
+        digest,
     })
 }
 
 /// Removes older payloads that no pod needs. Not being able to is no reason to fail: the next run tries again.
-fn collect_old(session: &Session<'_>, daemon: &Daemon, digest: &str, report: &mut Report) {
+fn collect_old(found: &Found<'_>, goal: Option<&Installed>, report: &mut Report) {
     report.enter("collect");
-    let install_root = &session.args.install_root;
-    let state = daemon.state_folder(None);
-    let Ok(bundles) = collect::bundles(&session.root, &state, install_root) else {
+    let (root, install_root) = (&found.session.root, &found.install_root);
+    let Ok(bundles) = collect::bundles(root, &found.state(), install_root) else {
         return;
     };
-    let Ok(mut recorded) = recorded(session, daemon) else {
+    let Ok(mut recorded) = recorded(found) else {
         return;
     };
-    recorded.insert(digest.to_owned());
-    let needed = collect::needed(&session.root, install_root, &bundles, &recorded);
-    match collect::collect(&session.root, install_root, &needed) {
+    recorded.extend(goal.iter().flat_map(|goal| goal.digests().cloned()));
+    let needed = collect::needed(root, install_root, &bundles, &recorded);
+    match collect::collect(root, install_root, &needed) {
         Ok((removed, _)) if removed.is_empty() => {}
         Ok((removed, _)) => tracing::info!("removed {} old payloads", removed.len()),
         Err(error) => tracing::warn!(
@@ -422,11 +280,9 @@ fn collect_old(session: &Session<'_>, daemon: &Daemon, digest: &str, report: &mu
 }
 
 /// Digests that containerd's records of sandboxes name.
-fn recorded(
-    session: &Session<'_>,
-    daemon: &Daemon,
-) -> Result<BTreeSet<String>, crate::cri::CriError> {
-    let cri = Cri::new(&session.runtime, &session.root, &daemon.socket);
+fn recorded(found: &Found<'_>) -> Result<BTreeSet<String>, CriError> {
+    let session = found.session;
+    let cri = Cri::new(&session.runtime, &session.root, &found.daemon.socket);
     let mut digests = BTreeSet::new();
     for sandbox in cri
         .sandboxes()?
@@ -434,20 +290,40 @@ fn recorded(
         .filter(|sandbox| !sandbox.runtime_handler.is_empty())
     {
         if let Ok(Some(kind)) = cri.sandbox_runtime(&sandbox.id) {
-            digests.extend(collect::digest_of(
-                &session.args.install_root,
-                Path::new(&kind),
-            ));
+            digests.extend(collect::digest_of(&found.install_root, Path::new(&kind)));
         }
     }
     Ok(digests)
 }
 
-fn unique(handlers: &[String]) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    handlers
-        .iter()
-        .filter(|handler| seen.insert(handler.as_str()))
-        .cloned()
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::SHIM;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(SHIM, (2, 4), None)]
+    #[case(SHIM, (2, 3), Some("the handler h asks for sandboxer \"shim\", which takes containerd 2.4, and this is 2.3.1: use \"podsandbox\""))]
+    #[case("containerd-shim-other-v1", (2, 0), None)]
+    #[case("containerd-shim-other-v1", (1, 7), Some("the handler h asks for sandboxer \"shim\", which takes containerd 2.0, and this is 1.7.1: use \"podsandbox\""))]
+    fn sandboxes_by_the_shim_take_a_containerd_that_can(
+        #[case] binary: &str,
+        #[case] version: (u32, u32),
+        #[case] refusal: Option<&str>,
+    ) {
+        let mut handler = Handler::plain("h", &Path::new("/opt/x").join(binary));
+        let version = Version {
+            major: version.0,
+            minor: version.1,
+            patch: 1,
+        };
+        assert!(refuse_sandboxer(std::slice::from_ref(&handler), version).is_ok());
+        handler.sandboxer = Sandboxer::Shim;
+        let result = refuse_sandboxer(&[handler], version);
+        assert_eq!(
+            result.err().map(|failure| failure.message).as_deref(),
+            refusal
+        );
+    }
 }

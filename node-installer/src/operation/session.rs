@@ -10,11 +10,11 @@ use crate::containerd::dump::Dump;
 use crate::containerd::validate::Judge;
 use crate::detect::{self, Daemon};
 use crate::failure::Failure;
-use crate::host::files::{self, Attributes};
+use crate::host::files;
 use crate::host::lock::{self, Lock};
 use crate::host::{HostRoot, process};
 use crate::journal::{
-    Change, DaemonRecord, Expectation, Installed, Journal, Snapshot, Stage, Transaction,
+    Change, DaemonRecord, Expectation, Installed, InstalledShim, Journal, Stage, Transaction,
 };
 use crate::payload::INSTALLER;
 use crate::report::{ContainerdReport, Report, ShimReport, Steps as _};
@@ -211,13 +211,6 @@ impl<'a> Session<'a> {
             owner: process::own_identity(&self.root),
         }
     }
-
-    /// Keeps a text in the journal.
-    pub(super) fn keep(&self, text: &str, like: &Attributes) -> Result<Snapshot, Failure> {
-        self.journal
-            .keep(text.as_bytes(), like.clone())
-            .map_err(|error| Failure::refused(&error))
-    }
 }
 
 /// What the journal keeps of a containerd.
@@ -229,15 +222,21 @@ pub(super) fn daemon_record(daemon: &Daemon) -> DaemonRecord {
     }
 }
 
-/// Reports what stands on the node.
-pub(super) fn report_installed(report: &mut Report, installed: &Installed) {
+/// Reports a shim that stands on the node.
+pub(super) fn report_installed(
+    report: &mut Report,
+    name: &str,
+    shim: &InstalledShim,
+    installed: Option<&Installed>,
+) {
     report.shim = Some(ShimReport {
-        digest: installed.digest.clone(),
-        path: installed.shim.clone(),
+        name: name.to_owned(),
+        digest: shim.digest.clone(),
+        path: shim.path.clone(),
     });
-    report.handlers.clone_from(&installed.handlers);
+    report.handlers = shim.names();
     if let Some(containerd) = &mut report.containerd {
-        containerd.method = Some(installed.method);
+        containerd.method = installed.and_then(|installed| installed.method);
     }
 }
 

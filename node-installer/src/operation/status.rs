@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::session::runtime;
 use crate::args::NodeArgs;
@@ -61,12 +61,14 @@ fn status(args: &NodeArgs) -> Result<Value, Failure> {
         Err(error) => json!({ "reason": error.reason(), "message": chain(error) }),
     };
     Ok(json!({
-        "version": 1,
+        "version": 2,
         "containerd": containerd,
         "installed": installed.map(|installed| json!({
-            "digest": installed.digest,
-            "shim": installed.shim,
-            "handlers": installed.handlers,
+            "shims": installed.shims.iter().map(|(name, shim)| (name.clone(), json!({
+                "digest": shim.digest,
+                "path": shim.path,
+                "handlers": shim.names(),
+            }))).collect::<Map<_, _>>(),
             "method": installed.method,
             "files": installed.files.iter().map(|file| &file.path).collect::<Vec<_>>(),
         })),

@@ -1,23 +1,23 @@
-//! `uninstall`: every byte an install changed goes back, and everything it brought goes away.
+//! `uninstall`: takes one shim away. The last one's going gives back every byte an install changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::base::{self, BaseFile};
 use super::session::{Session, report_installed};
+use super::settle::Found;
 use crate::args::UninstallArgs;
-use crate::containerd::dump::Dump;
-use crate::containerd::validate;
+use crate::configuration::{Configuration, Wish};
 use crate::cri::Cri;
-use crate::detect::Daemon;
 use crate::failure::{Failure, chain};
 use crate::host::files;
-use crate::journal::{Change, Expectation, Installed};
-use crate::payload::{collect, place};
+use crate::journal::{Installed, InstalledShim};
+use crate::payload::collect::{self, Bundle};
+use crate::payload::place;
 use crate::report::{Outcome, Report, Steps as _};
+use crate::spec::Leftovers;
 
 /// How long a pod process may take to leave after its pod; it gives itself 5 s (`shim/pod`).
 const LINGER: Duration = Duration::from_secs(30);
@@ -40,203 +40,246 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         .as_ref()
         .map_or(&args.node.install_root, |i| &i.install_root)
         .clone();
-    let has_binaries = session.root.local(&install_root).exists();
-    if installed.is_none() && !has_binaries {
-        // Nothing was ever installed, or all of it is gone: then a broken containerd is not ours to look at.
+    let lost = installed.is_none() && session.root.local(&install_root).exists();
+    let known = installed.as_ref();
+    if !lost && known.is_none_or(|installed| !installed.shims.contains_key(&args.shim)) {
+        // It was never installed, or all of it is gone: then a broken containerd is not ours to look at.
         session
             .journal
             .remove_state_if_unused()
             .map_err(|error| Failure::failed(&error))?;
-        report.end(
-            Outcome::Unchanged,
-            "NotInstalled",
-            "nothing is installed on the node",
-        );
+        let message = format!("no shim {} is installed on the node", args.shim);
+        report.end(Outcome::Unchanged, "NotInstalled", message);
         return Ok(());
     }
-    let daemon = session.detect(report)?;
-    if let Some(installed) = &installed {
-        report_installed(report, installed);
+    let found = Found::on(&session, installed, install_root, report)?;
+    let leaving = Leaving::of(&found, &args.shim);
+    if let Some(shim) = leaving.shim {
+        report_installed(report, &args.shim, shim, found.installed.as_ref());
     }
-    let dump = session.current_dump(&daemon)?;
     report.enter("pods");
     if !args.force {
-        refuse_running(&session, &daemon, &dump, installed.as_ref(), &install_root)?;
+        leaving.refuse_running(&found)?;
     }
-
-    report.enter("plan");
-    let files = base::files(
-        &session.root,
-        &session.journal,
-        installed.as_ref(),
-        &install_root,
-        &daemon,
-    )?;
-    let changed = files.iter().any(BaseFile::is_touched);
-    if changed || installed.is_some() {
-        give_back(
-            &session,
-            &daemon,
-            &dump,
-            &files,
-            installed.as_ref(),
-            &install_root,
-            report,
-        )?;
+    let wish = Wish {
+        shims: leaving.rest.clone(),
+        leftovers: Leftovers::Keep,
+    };
+    let configuration = found.configure(wish, report)?;
+    let goal = found.goal(&configuration, &[])?;
+    if configuration.is_change() || found.installed.is_some() {
+        take_away(&found, &configuration, goal, report)?;
     }
 
     report.enter("collect");
-    let kept = remove_rest(&session, &daemon, &dump, installed.as_ref(), &install_root)?;
+    let kept = leaving.collect(&found)?;
     if !kept.is_empty() {
         return Err(Failure::unfinished(
             "PayloadInUse",
             format!(
                 "the configuration is as it was, but processes still run from {}/{}: end them, the next run removes it",
-                install_root.display(),
+                found.install_root.display(),
                 kept.join(", ")
             ),
         ));
     }
     report.shim = None;
     report.handlers.clear();
-    let edited: Vec<&Path> = files
-        .iter()
-        .filter(|file| file.edited)
-        .map(|file| file.path.as_path())
-        .collect();
-    report.end(Outcome::Done, "Uninstalled", farewell(&edited));
+    let edited: Vec<&Path> = configuration.edited().collect();
+    report.end(
+        Outcome::Done,
+        "Uninstalled",
+        farewell(&leaving.rest, &edited),
+    );
     Ok(())
 }
 
-/// What the node is left with: the bytes of before, unless others have edited since.
-fn farewell(edited: &[&Path]) -> String {
-    if edited.is_empty() {
-        return "every byte is as it was before the install".to_owned();
+/// What the node is left with: the bytes of before, unless others have edited since or other shims stand there.
+fn farewell(rest: &BTreeMap<String, InstalledShim>, edited: &[&Path]) -> String {
+    let names = |paths: &[&Path]| {
+        let names = paths.iter().map(|path| path.display().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match (rest.is_empty(), edited.is_empty()) {
+        (false, _) => {
+            let others: Vec<&str> = rest.keys().map(String::as_str).collect();
+            format!("the node keeps {}", others.join(", "))
+        }
+        (true, true) => "every byte is as it was before the install".to_owned(),
+        (true, false) => format!(
+            "somebody else's edits of {} since the install were kept, and only what is ours was taken out",
+            names(edited)
+        ),
     }
-    let names: Vec<String> = edited
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    format!(
-        "somebody else's edits of {} since the install were kept, and only what is ours was taken out",
-        names.join(", ")
-    )
 }
 
 /// The configuration, as a transaction.
-fn give_back(
-    session: &Session<'_>,
-    daemon: &Daemon,
-    before: &Dump,
-    files: &[BaseFile],
-    installed: Option<&Installed>,
-    install_root: &Path,
+fn take_away(
+    found: &Found<'_>,
+    configuration: &Configuration,
+    goal: Option<Installed>,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    report.enter("validate");
-    let touched: Vec<&BaseFile> = files.iter().filter(|file| file.is_touched()).collect();
-    // What the distribution writes is seen as it will write it.
-    let candidates: Vec<(PathBuf, Option<String>)> = files
-        .iter()
-        .filter(|file| file.loaded && file.has_ours())
-        .map(|file| {
-            (
-                file.path.clone(),
-                file.base.as_ref().map(|(text, _)| text.clone()),
-            )
-        })
-        .collect();
-    let after = session
-        .judge(daemon)
-        .with_changes(&candidates)
-        .map_err(|error| Failure::refused(&error))?;
-    validate::compare(&daemon.config, before, &after, &[], install_root)
-        .map_err(|error| Failure::refused(&error))?;
-    for file in &touched {
-        files::check_replaceable(&session.root.local(&file.resolved))
+    let digest = found.any_digest();
+    if !found.is_bare(configuration) {
+        let folder = place::folder(&found.install_root, &digest);
+        place::place_installer(&found.session.root, &folder)
             .map_err(|error| Failure::refused(&error))?;
     }
-    let handlers = ours(before, install_root);
-    let digest = match installed {
-        Some(installed) => installed.digest.clone(),
-        // The journal is lost; any folder of ours will do.
-        None => crate::digest::of_bytes(b"slipway-watchdog"),
-    };
-    place::place_installer(&session.root, &place::folder(install_root, &digest))
-        .map_err(|error| Failure::refused(&error))?;
-
-    let mut changes = Vec::new();
-    // The import before the file it names, should somebody restart containerd in between.
-    let mut ordered: Vec<&&BaseFile> = touched.iter().collect();
-    ordered.sort_by_key(|file| file.base.is_none());
-    for file in ordered {
-        let keep = |content: &Option<(String, files::Attributes)>| {
-            content
-                .as_ref()
-                .map(|(text, attributes)| session.keep(text, attributes))
-                .transpose()
-        };
-        changes.push(Change {
-            path: file.resolved.clone(),
-            before: keep(&file.now)?,
-            after: keep(&file.base)?,
-        });
-    }
-    let expect = Expectation {
-        present: Default::default(),
-        absent: handlers,
-    };
-    let mut transaction = session.transaction("uninstall", daemon, changes, expect, None, &digest);
-    transaction.install_root = install_root.to_owned();
-    transaction.created_folders = installed
-        .map(|i| i.created_folders.clone())
-        .unwrap_or_default();
-    session.transact(transaction, report)
+    found.settle("uninstall", configuration, goal, &digest, report)
 }
 
-/// Binaries that no pod needs, the journal and the cache.
-fn remove_rest(
-    session: &Session<'_>,
-    daemon: &Daemon,
-    dump: &Dump,
-    installed: Option<&Installed>,
-    install_root: &Path,
-) -> Result<Vec<String>, Failure> {
-    let file_error = |error: files::FileError| Failure::failed(&error);
-    let state = daemon.state_folder(dump.state.as_deref());
-    // No pod is ready any more, but a pod process outlives its pod by the moment it takes to say good-bye. Records
-    // of ended sandboxes name the shim too, until the kubelet collects them: without a bundle containerd never looks.
-    let deadline = Instant::now() + LINGER;
-    let kept = loop {
-        let bundles = collect::bundles(&session.root, &state, install_root)
-            .map_err(|error| Failure::failed(&error))?;
-        let needed = collect::needed(&session.root, install_root, &bundles, &BTreeSet::new());
-        let (_, kept) =
-            collect::collect(&session.root, install_root, &needed).map_err(file_error)?;
-        if kept.is_empty() || Instant::now() >= deadline {
-            break kept;
+/// A shim that goes, and those that stay.
+struct Leaving<'a> {
+    /// `None` if the journal is lost: then all that is ours goes.
+    shim: Option<&'a InstalledShim>,
+    rest: BTreeMap<String, InstalledShim>,
+}
+
+impl<'a> Leaving<'a> {
+    fn of(found: &'a Found<'_>, name: &str) -> Self {
+        let installed = found.installed.as_ref();
+        let mut rest = installed.map(|i| i.shims.clone()).unwrap_or_default();
+        rest.remove(name);
+        Self {
+            shim: installed.and_then(|installed| installed.shims.get(name)),
+            rest,
         }
-        thread::sleep(LINGER_POLL);
-    };
-    let folders = installed
-        .map(|i| i.created_folders.clone())
-        .unwrap_or_default();
-    for folder in folders
-        .iter()
-        .rev()
-        .map(PathBuf::as_path)
-        .chain([install_root, Path::new("/run/slipway")])
-    {
-        files::remove_folder_if_empty(&session.root.local(folder)).map_err(file_error)?;
     }
-    if kept.is_empty() {
-        remove_runtime_folders(&session.root.local(Path::new("/run/slipway")));
+
+    /// The handlers that go.
+    fn handlers(&self, found: &Found<'_>) -> Vec<String> {
+        if let Some(shim) = self.shim {
+            let written = shim.handlers.iter();
+            return written.map(|handler| handler.name.clone()).collect();
+        }
+        let all = found.dump.runtimes.iter();
+        all.filter(|(name, runtime)| found.is_ours(name, &runtime.runtime_type))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
-    session
-        .journal
-        .remove_state_if_unused()
-        .map_err(|error| Failure::failed(&error))?;
-    Ok(kept)
+
+    /// The bundles of its pods: an older payload of it has the same file in another folder.
+    fn bundles(&self, found: &Found<'_>) -> Result<BTreeSet<Bundle>, Failure> {
+        let root = &found.session.root;
+        let state = found.state();
+        let in_folder = |folder: &Path| {
+            collect::bundles(root, &state, folder)
+                .map_err(|error| Failure::refusal("HostPathUnreadable", chain(&error)))
+        };
+        let Some(shim) = self.shim else {
+            return in_folder(&found.install_root);
+        };
+        if shim.handlers.is_empty() {
+            // Somebody else's tables serve it, and they stay.
+            return Ok(BTreeSet::new());
+        }
+        if shim.digest.is_none() {
+            return in_folder(&shim.path);
+        }
+        let mut bundles = in_folder(&found.install_root)?;
+        bundles.retain(|bundle| {
+            let others = self.rest.values().any(|other| other.path == bundle.shim);
+            bundle.shim.file_name() == shim.path.file_name() && !others
+        });
+        Ok(bundles)
+    }
+
+    /// Refuses while pods run on the shim: without their handler containerd could not restart their containers.
+    fn refuse_running(&self, found: &Found<'_>) -> Result<(), Failure> {
+        let session = found.session;
+        let cri = Cri::new(&session.runtime, &session.root, &found.daemon.socket);
+        let handlers = self.handlers(found);
+        let sandboxes = cri.sandboxes().map_err(|error| Failure::refused(&error))?;
+        let mut pods: Vec<String> = sandboxes
+            .into_iter()
+            .filter(|sandbox| sandbox.state == 0 && handlers.contains(&sandbox.runtime_handler))
+            .map(|sandbox| match sandbox.metadata {
+                Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+                None => sandbox.id,
+            })
+            .collect();
+        if pods.is_empty() {
+            let bundles = self.bundles(found)?;
+            pods = bundles.into_iter().map(|bundle| bundle.id).collect();
+        }
+        if pods.is_empty() {
+            return Ok(());
+        }
+        let more = pods.len().saturating_sub(NAMED_PODS);
+        let named = pods
+            .iter()
+            .take(NAMED_PODS)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        let rest = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Err(Failure::refusal(
+            "PodsRunning",
+            format!("pods still run on the shim: {named}{rest}"),
+        ))
+    }
+
+    /// Removes the binaries that no pod needs, and with the last shim the journal and the cache. Returns the payloads
+    /// that should have gone and could not.
+    fn collect(&self, found: &Found<'_>) -> Result<Vec<String>, Failure> {
+        let file_error = |error: files::FileError| Failure::failed(&error);
+        let (session, install_root) = (found.session, &found.install_root);
+        let state = found.state();
+        let rest: BTreeSet<String> = self
+            .rest
+            .values()
+            .filter_map(|s| s.digest.clone())
+            .collect();
+        let own = self.shim.and_then(|shim| shim.digest.as_ref());
+        // An older payload that a pod of another shim needs is that shim's to wait for.
+        let awaited = |digest: &String| {
+            !rest.contains(digest) && (self.rest.is_empty() || own.is_none_or(|own| own == digest))
+        };
+        // No pod is ready any more, but a pod process outlives its pod by the moment it takes to say good-bye. Records
+        // of ended sandboxes name the shim too, until the kubelet collects them: without a bundle containerd never
+        // looks.
+        let deadline = Instant::now() + LINGER;
+        let kept = loop {
+            let bundles = collect::bundles(&session.root, &state, install_root)
+                .map_err(|error| Failure::failed(&error))?;
+            let needed = collect::needed(&session.root, install_root, &bundles, &rest);
+            let (_, mut kept) =
+                collect::collect(&session.root, install_root, &needed).map_err(file_error)?;
+            kept.retain(&awaited);
+            if kept.is_empty() || Instant::now() >= deadline {
+                break kept;
+            }
+            thread::sleep(LINGER_POLL);
+        };
+        if !self.rest.is_empty() {
+            return Ok(kept);
+        }
+        let installed = found.installed.as_ref();
+        let folders = installed
+            .map(|i| i.created_folders.clone())
+            .unwrap_or_default();
+        for folder in folders
+            .iter()
+            .rev()
+            .map(PathBuf::as_path)
+            .chain([install_root.as_path(), Path::new("/run/slipway")])
+        {
+            files::remove_folder_if_empty(&session.root.local(folder)).map_err(file_error)?;
+        }
+        if kept.is_empty() {
+            remove_runtime_folders(&session.root.local(Path::new("/run/slipway")));
+        }
+        session
+            .journal
+            .remove_state_if_unused()
+            .map_err(|error| Failure::failed(&error))?;
+        Ok(kept)
+    }
 }
 
 /// The shim's `/run/slipway/<namespace>/<pod>`, of which only empty folders can be left.
@@ -247,73 +290,29 @@ fn remove_runtime_folders(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-/// The handlers whose type lies below the install root.
-fn ours(dump: &Dump, install_root: &Path) -> Vec<String> {
-    let all = dump.runtimes.iter();
-    all.filter(|(_, runtime)| Path::new(&runtime.runtime_type).starts_with(install_root))
-        .map(|(name, _)| name.clone())
-        .collect()
-}
-
-/// Refuses while pods run on our shim: without their handler containerd could not restart their containers.
-fn refuse_running(
-    session: &Session<'_>,
-    daemon: &Daemon,
-    dump: &Dump,
-    installed: Option<&Installed>,
-    install_root: &Path,
-) -> Result<(), Failure> {
-    let cri = Cri::new(&session.runtime, &session.root, &daemon.socket);
-    let handlers = installed.map_or_else(
-        || ours(dump, install_root),
-        |installed| installed.handlers.clone(),
-    );
-    let sandboxes = cri.sandboxes().map_err(|error| Failure::refused(&error))?;
-    let mut pods: Vec<String> = sandboxes
-        .into_iter()
-        .filter(|sandbox| sandbox.state == 0 && handlers.contains(&sandbox.runtime_handler))
-        .map(|sandbox| match sandbox.metadata {
-            Some(pod) => format!("{}/{}", pod.namespace, pod.name),
-            None => sandbox.id,
-        })
-        .collect();
-    if pods.is_empty() {
-        let state = daemon.state_folder(dump.state.as_deref());
-        let bundles = collect::bundles(&session.root, &state, install_root)
-            .map_err(|error| Failure::refusal("HostPathUnreadable", chain(&error)))?;
-        pods = bundles.into_iter().map(|bundle| bundle.id).collect();
-    }
-    if pods.is_empty() {
-        return Ok(());
-    }
-    let more = pods.len().saturating_sub(NAMED_PODS);
-    let named = pods
-        .iter()
-        .take(NAMED_PODS)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let rest = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    Err(Failure::refusal(
-        "PodsRunning",
-        format!("pods still run on the shim: {named}{rest}"),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_word_does_not_claim_more_than_was_done() {
-        assert_eq!(farewell(&[]), "every byte is as it was before the install");
+        let none = BTreeMap::new();
+        assert_eq!(
+            farewell(&none, &[]),
+            "every byte is as it was before the install"
+        );
         let edited = [Path::new("/etc/containerd/config.toml")];
         let kept = "somebody else's edits of /etc/containerd/config.toml since the install were kept, and only what is \
                     ours was taken out";
-        assert_eq!(farewell(&edited), kept);
+        assert_eq!(farewell(&none, &edited), kept);
+        let other = InstalledShim {
+            digest: None,
+            path: "/usr/bin/x".into(),
+            handlers: Vec::new(),
+            served: BTreeMap::new(),
+            local_image_pull: false,
+        };
+        let rest = BTreeMap::from([("spin".to_owned(), other)]);
+        assert_eq!(farewell(&rest, &edited), "the node keeps spin");
     }
 }

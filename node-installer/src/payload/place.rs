@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use super::INSTALLER;
 use super::source::Payload;
-use super::{INSTALLER, SHIM};
 use crate::digest;
 use crate::failure::Reason;
 use crate::host::command::{self, CommandError};
@@ -121,24 +121,23 @@ pub fn place(
     })
 }
 
-/// Makes sure that a copy of this program is on the node, and returns its host path. For an uninstall, whose binaries
-/// may have been lost.
-pub fn place_installer(root: &HostRoot, folder: &Path) -> Result<PathBuf, PlaceError> {
+/// Makes sure that a copy of this program is on the node, and returns the folders made for it, host paths. For what
+/// has no payload to place it with: an uninstall, whose binaries may have been lost, or a shim that is adopted.
+pub fn place_installer(root: &HostRoot, folder: &Path) -> Result<Vec<PathBuf>, PlaceError> {
     let local = root.locate(folder)?;
-    files::create_folders(&local)?;
+    let created = files::create_folders(&local)?;
     replace_if_different(Path::new("/proc/self/exe"), &local.join(INSTALLER), None)?;
-    Ok(folder.join(INSTALLER))
+    Ok(created.iter().map(|path| host_of(root, path)).collect())
 }
 
 /// Whether the shim runs on this node: the file system may forbid it, or a security module.
-pub fn probe(runtime: &Runtime, root: &HostRoot, folder: &Path) -> Result<(), PlaceError> {
-    let shim = folder.join(SHIM);
-    let output = command::run(runtime, root, &shim, &["-v"], PROBE_LIMIT)?;
+pub fn probe(runtime: &Runtime, root: &HostRoot, shim: &Path) -> Result<(), PlaceError> {
+    let output = command::run(runtime, root, shim, &["-v"], PROBE_LIMIT)?;
     if output.success {
         Ok(())
     } else {
         Err(PlaceError::Probe {
-            shim,
+            shim: shim.to_owned(),
             words: output.last_words(),
         })
     }
@@ -212,13 +211,13 @@ fn set_mode(path: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source;
+    use super::super::{SHIM, source};
     use super::*;
 
     fn payload(dir: &Path) -> Payload {
         fs::create_dir_all(dir).unwrap();
         fs::write(dir.join(SHIM), "#!/bin/sh\n[ \"$1\" = -v ]\n").unwrap();
-        source::read(dir).unwrap()
+        source::read(dir, SHIM).unwrap()
     }
 
     #[test]
@@ -259,13 +258,13 @@ mod tests {
         let payload = payload(&dir.path().join("payload"));
         let root = HostRoot::new(Path::new("/")).unwrap();
         let placed = place(&root, dir.path(), &payload).unwrap();
-        probe(&runtime, &root, &placed.folder).unwrap();
+        probe(&runtime, &root, &placed.folder.join(SHIM)).unwrap();
         fs::write(
             placed.folder.join(SHIM),
             "#!/bin/sh\necho no such thing >&2; exit 1\n",
         )
         .unwrap();
-        let error = probe(&runtime, &root, &placed.folder).unwrap_err();
+        let error = probe(&runtime, &root, &placed.folder.join(SHIM)).unwrap_err();
         assert!(
             error
                 .to_string()

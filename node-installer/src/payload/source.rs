@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::SHIM;
 use crate::digest;
 use crate::failure::Reason;
 
@@ -44,8 +43,13 @@ pub enum PayloadError {
         source: io::Error,
     },
     /// There is no shim in it.
-    #[error("the payload {0} holds no {SHIM}")]
-    NoShim(PathBuf),
+    #[error("the payload {folder} holds no {shim}")]
+    NoShim {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that should be in it.
+        shim: String,
+    },
     /// Something in it is not a plain file.
     #[error("{0} in the payload is not a regular file with a plain name")]
     NotAFile(PathBuf),
@@ -75,16 +79,12 @@ impl Reason for PayloadError {
     }
 }
 
-/// Reads a payload and checks that it is for this machine.
-pub fn read(folder: &Path) -> Result<Payload, PayloadError> {
+/// Reads a payload, of which one file is the shim, and checks that it is for this machine.
+pub fn read(folder: &Path, shim: &str) -> Result<Payload, PayloadError> {
     let failed = |source| PayloadError::Read {
         path: folder.to_owned(),
         source,
     };
-    let machine = rustix::system::uname()
-        .machine()
-        .to_string_lossy()
-        .into_owned();
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -105,15 +105,18 @@ pub fn read(folder: &Path) -> Result<Payload, PayloadError> {
             path: path.clone(),
             source,
         };
-        check_architecture(&path, &machine)?;
+        check_architecture(&path)?;
         let sha256 = File::open(&path)
             .and_then(digest::of_reader)
             .map_err(unreadable)?;
         files.push(PayloadFile { name, path, sha256 });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    if !files.iter().any(|file| file.name == SHIM) {
-        return Err(PayloadError::NoShim(folder.to_owned()));
+    if !files.iter().any(|file| file.name == shim) {
+        return Err(PayloadError::NoShim {
+            folder: folder.to_owned(),
+            shim: shim.to_owned(),
+        });
     }
     let list: String = files
         .iter()
@@ -126,7 +129,11 @@ pub fn read(folder: &Path) -> Result<Payload, PayloadError> {
 }
 
 /// An ELF of another machine is refused by name; whether anything else runs, the probe on the host shows.
-fn check_architecture(path: &Path, machine: &str) -> Result<(), PayloadError> {
+pub fn check_architecture(path: &Path) -> Result<(), PayloadError> {
+    let machine = rustix::system::uname()
+        .machine()
+        .to_string_lossy()
+        .into_owned();
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(20).read_to_end(&mut head))
@@ -138,7 +145,7 @@ fn check_architecture(path: &Path, machine: &str) -> Result<(), PayloadError> {
         Some(found) if found != machine => Err(PayloadError::WrongArchitecture {
             path: path.to_owned(),
             found: found.to_owned(),
-            machine: machine.to_owned(),
+            machine,
         }),
         _ => Ok(()),
     }
@@ -168,6 +175,7 @@ fn elf_machine(head: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SHIM;
     use super::*;
 
     #[test]
@@ -175,7 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(SHIM), "shim").unwrap();
         fs::write(dir.path().join("a-worker"), "worker").unwrap();
-        let payload = read(dir.path()).unwrap();
+        let payload = read(dir.path(), SHIM).unwrap();
         let expected = format!(
             "a-worker\0{}\n{SHIM}\0{}\n",
             digest::of_bytes(b"worker"),
@@ -187,11 +195,17 @@ mod tests {
     #[test]
     fn a_payload_without_a_shim_or_with_a_link_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(read(dir.path()), Err(PayloadError::NoShim(_))));
-        std::os::unix::fs::symlink("/bin/sh", dir.path().join(SHIM)).unwrap();
-        assert!(matches!(read(dir.path()), Err(PayloadError::NotAFile(_))));
         assert!(matches!(
-            read(&dir.path().join("none")),
+            read(dir.path(), SHIM),
+            Err(PayloadError::NoShim { .. })
+        ));
+        std::os::unix::fs::symlink("/bin/sh", dir.path().join(SHIM)).unwrap();
+        assert!(matches!(
+            read(dir.path(), SHIM),
+            Err(PayloadError::NotAFile(_))
+        ));
+        assert!(matches!(
+            read(&dir.path().join("none"), SHIM),
             Err(PayloadError::Read { .. })
         ));
     }
@@ -202,7 +216,7 @@ mod tests {
         let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
         elf.extend(22u16.to_le_bytes());
         fs::write(dir.path().join(SHIM), elf).unwrap();
-        let error = read(dir.path()).unwrap_err();
+        let error = read(dir.path(), SHIM).unwrap_err();
         assert!(
             error
                 .to_string()

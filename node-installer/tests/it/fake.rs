@@ -5,18 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use slipway_node_installer::configuration::{self, Configuration, Wish};
 use slipway_node_installer::containerd::handler::Handler;
-use slipway_node_installer::containerd::{document, rewrite, schema::Schema, tables};
+use slipway_node_installer::containerd::layout::Layout;
+use slipway_node_installer::containerd::version::Version;
+use slipway_node_installer::containerd::{document, imports, schema::Schema, tables};
+use slipway_node_installer::failure::Failure;
 use slipway_node_installer::host::HostRoot;
-use slipway_node_installer::host::files::Attributes;
-use slipway_node_installer::journal::{
-    Change, DaemonRecord, Expectation, Installed, Journal, ManagedFile, Stage, Transaction,
-};
-use slipway_node_installer::report::{Method, Steps};
+use slipway_node_installer::journal::{DaemonRecord, InstalledShim, Journal, Stage, Transaction};
+use slipway_node_installer::report::Steps;
+use slipway_node_installer::spec::Leftovers;
 use slipway_node_installer::systemd::SystemdError;
 use slipway_node_installer::transaction::{Control, ControlError, Engine, Health, now_us};
 
-use crate::golden::{CONFIG, SHIM};
+use crate::golden::CONFIG;
 
 pub(crate) const DROP_IN: &str = "/etc/containerd/conf.d/99-slipway.toml";
 pub(crate) const ROOT: &str = "version = 3 # mine\n";
@@ -27,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) root: HostRoot,
     pub(crate) journal: Journal,
     pub(crate) daemon: Daemon,
+    pub(crate) version: Version,
 }
 
 /// The containerd: what it has loaded.
@@ -55,27 +58,20 @@ impl Steps for KillAt {
 }
 
 impl Daemon {
-    /// Reads the root and its drop-ins as 2.x does.
+    /// Reads the root and what it imports, as 2.x merges them.
     fn load(&self) -> Option<BTreeMap<String, String>> {
         let mut runtimes =
             BTreeMap::from([("runc".to_owned(), "io.containerd.runc.v2".to_owned())]);
-        let text = fs::read_to_string(self.root.local(Path::new(CONFIG))).ok()?;
-        let parsed = document::parse(Path::new(CONFIG), &text).ok()?;
-        if rewrite::imports(Path::new(CONFIG), &parsed)
-            .ok()?
-            .is_empty()
-        {
-            return Some(runtimes);
-        }
-        let Ok(drop_in) = fs::read_to_string(self.root.local(Path::new(DROP_IN))) else {
-            return Some(runtimes);
-        };
-        if self.allergic {
-            return None;
-        }
-        let parsed = document::parse(Path::new(DROP_IN), &drop_in).ok()?;
-        for (name, item) in tables::runtimes(&parsed, Schema::Split(3))?.iter() {
-            runtimes.insert(name.to_owned(), tables::runtime_type(item)?.to_owned());
+        for source in imports::load(&self.root, Path::new(CONFIG)).ok()? {
+            if self.allergic && source.path == Path::new(DROP_IN) {
+                return None;
+            }
+            let parsed = document::parse(&source.path, &source.text).ok()?;
+            let schema = Schema::of(&source.path, &parsed).ok()?;
+            let tables = tables::runtimes(&parsed, schema);
+            for (name, item) in tables.iter().flat_map(|tables| tables.iter()) {
+                runtimes.insert(name.to_owned(), tables::runtime_type(item)?.to_owned());
+            }
         }
         Some(runtimes)
     }
@@ -126,10 +122,15 @@ impl Control for Daemon {
 
 impl Node {
     pub(crate) fn new() -> Self {
+        Self::with((2, 4), ROOT)
+    }
+
+    /// A node whose containerd is of a version and has a root file.
+    pub(crate) fn with(version: (u32, u32), root_file: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();
         fs::create_dir_all(dir.path().join("var/lib")).unwrap();
-        fs::write(dir.path().join("etc/containerd/config.toml"), ROOT).unwrap();
+        fs::write(dir.path().join("etc/containerd/config.toml"), root_file).unwrap();
         let root = HostRoot::new(dir.path()).unwrap();
         let journal = Journal::of(&root).unwrap();
         let mut daemon = Daemon {
@@ -147,6 +148,11 @@ impl Node {
             root,
             journal,
             daemon,
+            version: Version {
+                major: version.0,
+                minor: version.1,
+                patch: 2,
+            },
         }
     }
 
@@ -171,81 +177,68 @@ impl Node {
         (result, steps.seen)
     }
 
-    pub(crate) fn install(&self) -> Transaction {
-        let handlers = [Handler::plain("wasmtime", Path::new(SHIM))];
-        let drop_in = rewrite::drop_in(Schema::Split(3), &handlers, false);
-        let import = "/etc/containerd/conf.d/*.toml".to_owned();
-        let root = rewrite::add_import(Path::new(CONFIG), ROOT, &import).unwrap();
-        let keep = |text: &str| self.journal.keep(text.as_bytes(), attributes()).unwrap();
-        let (drop_in, old, new) = (keep(&drop_in), keep(ROOT), keep(&root));
-        let goal = Installed {
-            version: 1,
-            digest: "0123".to_owned(),
-            install_root: "/opt/slipway".into(),
-            shim: SHIM.into(),
-            handlers: vec!["wasmtime".to_owned()],
-            method: Method::DropIn,
-            files: vec![
-                ManagedFile {
-                    path: DROP_IN.into(),
-                    base: None,
-                    ours: drop_in.clone(),
-                },
-                ManagedFile {
-                    path: CONFIG.into(),
-                    base: Some(old.clone()),
-                    ours: new.clone(),
-                },
-            ],
-            additions: rewrite::Additions {
-                import: Some(import),
-                built_in_runc: false,
-            },
-            created_folders: vec!["/etc/containerd/conf.d".into()],
-            daemon: daemon_record(),
-            verified_boot: None,
+    /// A transaction after which exactly these shims stand on the node.
+    pub(crate) fn transaction(
+        &self,
+        operation: &str,
+        shims: BTreeMap<String, InstalledShim>,
+        leftovers: Leftovers,
+    ) -> Result<Transaction, Failure> {
+        let installed = self.journal.installed().unwrap();
+        let daemon = daemon_record();
+        let node = configuration::Node {
+            root: &self.root,
+            journal: &self.journal,
+            daemon: &daemon,
+            version: self.version,
+            layout: &Layout::Own,
+            install_root: Path::new("/opt/slipway"),
+            installed: installed.as_ref(),
         };
-        Transaction {
-            changes: vec![
-                Change {
-                    path: DROP_IN.into(),
-                    before: None,
-                    after: Some(drop_in),
-                },
-                Change {
-                    path: CONFIG.into(),
-                    before: Some(old),
-                    after: Some(new),
-                },
-            ],
-            created_folders: goal.created_folders.clone(),
-            expect: Expectation {
-                present: [("wasmtime".to_owned(), SHIM.to_owned())].into(),
-                absent: Vec::new(),
-            },
-            goal: Some(goal),
-            ..transaction("install")
-        }
+        let wanted = Configuration::of(&node, Wish { shims, leftovers })?;
+        let goal = wanted.goal(&node, &[], None)?;
+        let created_folders = match (&goal, &installed) {
+            (None, Some(installed)) => installed.created_folders.clone(),
+            _ => wanted.missing_folders(&node),
+        };
+        Ok(Transaction {
+            version: 2,
+            id: "1".to_owned(),
+            operation: operation.to_owned(),
+            stage: Stage::Prepared,
+            opened_us: now_us(),
+            changes: wanted.changes(&node)?,
+            created_folders,
+            expect: wanted.expectation(&node),
+            goal,
+            daemon: daemon.clone(),
+            install_root: "/opt/slipway".into(),
+            payload: "0123".to_owned(),
+            owner: None,
+            watchdog: "slipway-watchdog-1.service".to_owned(),
+        })
+    }
+
+    pub(crate) fn install(&self) -> Transaction {
+        let shims = [(
+            "slipway".to_owned(),
+            shim("0123/containerd-shim-slipway-v1", &["wasmtime"]),
+        )];
+        self.transaction("install", shims.into(), Leftovers::Keep)
+            .unwrap()
     }
 
     pub(crate) fn uninstall(&self) -> Transaction {
-        let installed = self.journal.installed().unwrap().unwrap();
-        let changes = installed.files.iter().rev();
-        Transaction {
-            changes: changes
-                .map(|file| Change {
-                    path: file.path.clone(),
-                    before: Some(file.ours.clone()),
-                    after: file.base.clone(),
-                })
-                .collect(),
-            created_folders: installed.created_folders,
-            expect: Expectation {
-                present: BTreeMap::new(),
-                absent: vec!["wasmtime".to_owned()],
-            },
-            ..transaction("uninstall")
-        }
+        self.transaction("uninstall", BTreeMap::new(), Leftovers::Keep)
+            .unwrap()
+    }
+
+    /// What stands on the node, by name.
+    pub(crate) fn shims(&self) -> BTreeMap<String, InstalledShim> {
+        let installed = self.journal.installed().unwrap();
+        installed
+            .map(|installed| installed.shims)
+            .unwrap_or_default()
     }
 
     pub(crate) fn serves(&self) -> bool {
@@ -274,22 +267,25 @@ impl Node {
     }
 }
 
-fn transaction(operation: &str) -> Transaction {
-    Transaction {
-        version: 1,
-        id: "1".to_owned(),
-        operation: operation.to_owned(),
-        stage: Stage::Prepared,
-        opened_us: now_us(),
-        changes: Vec::new(),
-        created_folders: Vec::new(),
-        daemon: daemon_record(),
-        expect: Expectation::default(),
-        goal: None,
-        install_root: "/opt/slipway".into(),
-        payload: "0123".to_owned(),
-        owner: None,
-        watchdog: "slipway-watchdog-1.service".to_owned(),
+/// A shim below the install root, or anywhere if its path is absolute.
+pub(crate) fn shim(path: &str, handlers: &[&str]) -> InstalledShim {
+    let adopted = path.starts_with('/');
+    let path = Path::new("/opt/slipway").join(path);
+    let digest = path
+        .parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_string_lossy();
+    InstalledShim {
+        digest: (!adopted).then(|| digest.into_owned()),
+        handlers: handlers
+            .iter()
+            .map(|name| Handler::plain(name, &path))
+            .collect(),
+        path,
+        served: BTreeMap::new(),
+        local_image_pull: false,
     }
 }
 
@@ -298,16 +294,5 @@ fn daemon_record() -> DaemonRecord {
         unit: "containerd.service".to_owned(),
         socket: "/run/containerd/containerd.sock".into(),
         config: CONFIG.into(),
-    }
-}
-
-fn attributes() -> Attributes {
-    use std::os::unix::fs::MetadataExt as _;
-    let own = fs::metadata("/proc/self").unwrap();
-    Attributes {
-        mode: 0o644,
-        uid: own.uid(),
-        gid: own.gid(),
-        xattrs: Vec::new(),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) fn plan_for(version: (u32, u32), sources: &[Source], handlers: &[&str
         layout: &Layout::Own,
         own: None,
         handlers: &handlers,
+        install_root: Path::new("/opt/slipway"),
+        local_image_pull: false,
     };
     plan(&observed).unwrap()
 }

@@ -10,3 +10,4 @@ mod crash;
 mod fake;
 mod golden;
 mod lifecycle;
+mod shims;

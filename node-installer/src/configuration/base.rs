@@ -5,65 +5,58 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Node;
 use crate::containerd::document;
-use crate::containerd::imports::{self, Source};
-use crate::containerd::layout::Layout;
+use crate::containerd::imports;
 use crate::containerd::plan::DROP_IN;
 use crate::containerd::rewrite::{self, Additions, RewriteError};
-use crate::detect::Daemon;
 use crate::digest;
 use crate::failure::Failure;
-use crate::host::HostRoot;
 use crate::host::files::{self, Attributes, MAX_CONFIG_BYTES};
-use crate::journal::{Installed, Journal};
 
 /// A configuration file now and without us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BaseFile {
+pub struct BaseFile {
     /// As containerd names it.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// Links resolved.
-    pub(super) resolved: PathBuf,
+    pub resolved: PathBuf,
     /// What it holds now; `None` if it is not there.
-    pub(super) now: Option<(String, Attributes)>,
+    pub now: Option<(String, Attributes)>,
     /// What it holds without us; `None` if it would not be there.
-    pub(super) base: Option<(String, Attributes)>,
+    pub base: Option<(String, Attributes)>,
     /// Whether somebody else has changed it since we did, so that it does not go back to recorded bytes.
-    pub(super) edited: bool,
+    pub edited: bool,
     /// Whether containerd reads it, rather than what its distribution makes of it.
-    pub(super) loaded: bool,
+    pub loaded: bool,
     /// Whether the distribution writes it, so that nobody else does.
-    pub(super) generated: bool,
+    pub generated: bool,
 }
 
 impl BaseFile {
     /// Whether something of ours is in it that we are to take out.
-    pub(super) fn is_touched(&self) -> bool {
+    pub fn is_touched(&self) -> bool {
         !self.generated && self.has_ours()
     }
 
     /// Whether something of ours is in it.
-    pub(super) fn has_ours(&self) -> bool {
+    pub fn has_ours(&self) -> bool {
         self.now.as_ref().map(|(text, _)| text) != self.base.as_ref().map(|(text, _)| text)
     }
 }
 
 /// Every file containerd loads and every file we manage.
-pub(super) fn files(
-    root: &HostRoot,
-    journal: &Journal,
-    installed: Option<&Installed>,
-    install_root: &Path,
-    daemon: &Daemon,
-) -> Result<Vec<BaseFile>, Failure> {
+pub(super) fn files(node: &Node<'_>) -> Result<Vec<BaseFile>, Failure> {
+    let (root, config) = (node.root, &node.daemon.config);
+    let installed = node.installed;
     let refused = |error: &dyn std::error::Error, reason| {
         Failure::refusal(reason, crate::failure::chain(error))
     };
-    let sources = imports::load(root, &daemon.config).map_err(|error| Failure::refused(&error))?;
+    let sources = imports::load(root, config).map_err(|error| Failure::refused(&error))?;
     let mut paths: Vec<PathBuf> = sources.into_iter().map(|source| source.path).collect();
     let loaded = paths.len();
     // What the distribution makes containerd's files from.
-    paths.extend(daemon.layout.own_file().filter(|own| !paths.contains(own)));
+    paths.extend(node.layout.own_file().filter(|own| !paths.contains(own)));
     let mut resolved_paths = Vec::new();
     for path in &paths {
         resolved_paths.push(
@@ -90,15 +83,8 @@ pub(super) fn files(
                 Some((text, attributes))
             }
         };
-        let (base, edited) = base_of(
-            journal,
-            installed,
-            install_root,
-            &path,
-            &resolved,
-            now.as_ref(),
-        )?;
-        let generated = daemon.layout.is_generated(&path);
+        let (base, edited) = base_of(node, &path, &resolved, now.as_ref())?;
+        let generated = node.layout.is_generated(&path);
         found.push(BaseFile {
             path,
             resolved,
@@ -112,36 +98,14 @@ pub(super) fn files(
     Ok(found)
 }
 
-/// The files that containerd loads, as a plan takes them.
-pub(super) fn sources(files: &[BaseFile]) -> Vec<Source> {
-    files
-        .iter()
-        .filter(|file| file.loaded)
-        .filter_map(|file| {
-            Some(Source {
-                path: file.path.clone(),
-                text: file.base.as_ref()?.0.clone(),
-            })
-        })
-        .collect()
-}
-
-/// What the file that a distribution leaves to us holds.
-pub(super) fn own<'f>(files: &'f [BaseFile], layout: &Layout) -> Option<&'f str> {
-    let own = layout.own_file()?;
-    let file = files.iter().find(|file| file.path == own)?;
-    Some(&file.base.as_ref()?.0)
-}
-
 /// What a file holds without us, and whether it holds what somebody else has done since.
 fn base_of(
-    journal: &Journal,
-    installed: Option<&Installed>,
-    install_root: &Path,
+    node: &Node<'_>,
     path: &Path,
     resolved: &Path,
     now: Option<&(String, Attributes)>,
 ) -> Result<(Option<(String, Attributes)>, bool), Failure> {
+    let installed = node.installed;
     let managed =
         installed.and_then(|installed| installed.files.iter().find(|file| file.path == resolved));
     let Some((text, attributes)) = now else {
@@ -153,7 +117,8 @@ fn base_of(
         let Some(base) = &managed.base else {
             return Ok((None, false));
         };
-        let bytes = journal
+        let bytes = node
+            .journal
             .bytes(base)
             .map_err(|error| Failure::refused(&error))?;
         let text = document::decode(path, bytes).map_err(|error| Failure::refused(&error))?;
@@ -163,7 +128,7 @@ fn base_of(
         (Some(_), Some(installed)) => installed.additions.clone(),
         _ => Additions::default(),
     };
-    let install_root = installed.map_or(install_root, |installed| &installed.install_root);
+    let install_root = installed.map_or(node.install_root, |installed| &installed.install_root);
     let without = without_us(path, text, install_root, &additions)
         .map_err(|error| Failure::refused(&error))?;
     let made_by_us = managed.is_some_and(|managed| managed.base.is_none());
