@@ -17,7 +17,7 @@ demo-down:
     @"{{ testbed }}/cluster.sh" down
     @"{{ testbed }}/docker.sh" down
 
-# runs every test: formatting, lints, units, fuzzing, generated files, arm64 in emulation, a whole machine, CRI, the cluster
+# runs every test: formatting, lints, units, fuzzing, generated files, containerd's judgement, arm64 in emulation, a whole machine, CRI, the cluster
 test:
     @"{{ testbed }}/test.sh"
 
@@ -32,6 +32,10 @@ unit:
 # what reads untrusted bytes, fed with generated ones (SLIPWAY_FUZZ_SECONDS, default 60, for each); arguments are targets
 fuzz *targets:
     @"{{ testbed }}/fuzz.sh" {{ targets }}
+
+# containerd 1.6, 1.7, 2.1 and 2.4 judge what the installer writes (SLIPWAY_JUDGE_CASES, SLIPWAY_JUDGE_SEED)
+judge:
+    @"{{ testbed }}/judge.sh"
 
 # the cluster tests alone; arguments go to the test binary
 e2e *arguments: images

@@ -33,5 +33,7 @@ step "checking the formatting" fmt formatting
 "$TESTBED/binaries.sh" helm
 step "checking the chart (helm lint)" helm-lint helm lint --strict charts/slipway
 step "linting the workspace (clippy)" clippy cargo clippy --locked --workspace --all-targets -- -D warnings
+step "linting what judges with containerd (clippy)" clippy-judge \
+    cargo clippy --locked -p slipway-node-installer --test judge -- -D warnings
 step "linting the guests (clippy)" clippy-guests guests
 step "checking the generated files" generate "$TESTBED/generate.sh" --check

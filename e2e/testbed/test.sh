@@ -5,6 +5,7 @@
 "$TESTBED/unit.sh"
 "$TESTBED/fuzz.sh"
 "$TESTBED/build.sh" "$(uname -m)"
+"$TESTBED/judge.sh"
 "$TESTBED/foreign.sh"
 "$TESTBED/vm.sh" x86_64
 "$TESTBED/cluster.sh" up

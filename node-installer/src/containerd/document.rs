@@ -63,6 +63,18 @@ pub fn parse(path: &Path, text: &str) -> Result<DocumentMut, DocumentError> {
     })
 }
 
+/// A changed document as text, its lines ended as those of the text that it was.
+pub fn render(before: &str, document: &DocumentMut) -> String {
+    let text = document.to_string();
+    let windows =
+        before.contains('\n') && before.matches('\n').count() == before.matches("\r\n").count();
+    if windows {
+        text.replace("\r\n", "\n").replace('\n', "\r\n")
+    } else {
+        text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ mod rendered;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use toml_edit::DocumentMut;
+
 use super::document::{self, DocumentError};
 use super::handler::Handler;
 use super::imports::Source;
@@ -95,6 +97,16 @@ pub enum PlanError {
         /// What it is.
         runtime_type: String,
     },
+    /// containerd would start, and see nothing of us.
+    #[error(
+        "{path} is of version 1, from which containerd {version} takes no runtimes: write it in version 2 or 3"
+    )]
+    OldRoot {
+        /// The root file.
+        path: PathBuf,
+        /// containerd's.
+        version: Version,
+    },
     /// The distribution's template is not where it should be.
     #[error("there is no {0}, from which the distribution makes containerd's configuration")]
     NoTemplate(PathBuf),
@@ -146,6 +158,7 @@ impl Reason for PlanError {
             Self::Schema(error) => error.reason(),
             Self::Rewrite(error) => error.reason(),
             Self::HandlerTaken { .. } => "HandlerTaken",
+            Self::OldRoot { .. } => "ConfigUnsupported",
             Self::NoTemplate(_) => "ConfigUnreadable",
             Self::HandlerLeft { .. } => "HandlerLeft",
             Self::HandlerBroken { .. } => "HandlerBroken",
@@ -165,7 +178,8 @@ pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
         None => Schema::for_new_file(observed.version),
         Some(root) => {
             let document = document::parse(&root.path, &root.text)?;
-            Schema::of(&root.path, &document)?.check(&root.path, observed.version)?
+            let schema = Schema::of(&root.path, &document)?.check(&root.path, observed.version)?;
+            seen(schema, root, &document, observed.version)?
         }
     };
     for source in observed.sources {
@@ -184,6 +198,26 @@ pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
         local_pull::add(&mut plan)?;
     }
     Ok(plan)
+}
+
+/// The form in which containerd sees runtimes at all. A root file without plugins may be without a version too: then
+/// ours is the only one, and counts.
+fn seen(
+    schema: Schema,
+    root: &Source,
+    document: &DocumentMut,
+    version: Version,
+) -> Result<Schema, PlanError> {
+    if schema != Schema::One || !version.loses_version_1() {
+        return Ok(schema);
+    }
+    if document.contains_key("plugins") {
+        return Err(PlanError::OldRoot {
+            path: root.path.clone(),
+            version,
+        });
+    }
+    Ok(Schema::for_new_file(version))
 }
 
 /// An imported file without a version is read in the root's.
@@ -482,6 +516,22 @@ mod tests {
         let plan = run((1, 7), &[]).unwrap();
         assert_eq!((plan.method, paths(&plan)), (Method::InPlace, vec![CONFIG]));
         assert!(plan.files[0].after.starts_with("version = 2\n"));
+    }
+
+    #[test]
+    fn a_root_of_version_1_is_refused_where_containerd_would_not_see_it() {
+        let old = source(CONFIG, "[plugins.cri]\n");
+        assert_eq!(
+            run((2, 1), std::slice::from_ref(&old))
+                .unwrap_err()
+                .to_string(),
+            "/etc/containerd/config.toml is of version 1, from which containerd 2.1.0 takes no runtimes: write it in \
+             version 2 or 3"
+        );
+        assert!(run((2, 3), std::slice::from_ref(&old)).is_ok());
+        assert!(run((1, 7), &[old]).is_ok());
+        let empty = run((2, 1), &[source(CONFIG, "# nothing\n")]).unwrap();
+        assert!(empty.files[0].after.contains("version = 3\n"));
     }
 
     #[test]

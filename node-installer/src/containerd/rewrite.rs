@@ -144,7 +144,7 @@ pub fn add_handlers(
     for handler in handlers {
         runtimes.insert(&handler.name, Item::Table(handler.table(false)));
     }
-    let result = document.to_string();
+    let result = document::render(text, &document);
     let again = document::parse(path, &result)?;
     for handler in handlers {
         let name = &handler.name;
@@ -180,7 +180,7 @@ pub fn add_import(path: &Path, text: &str, pattern: &str) -> Result<String, Rewr
         .or_insert_with(|| Item::Value(Value::Array(Array::new())));
     let imports = item.as_array_mut().ok_or_else(|| not_imports(path))?;
     imports.push(pattern);
-    Ok(document.to_string())
+    Ok(document::render(text, &document))
 }
 
 /// The patterns in a file's `imports`.
@@ -235,7 +235,7 @@ pub fn withdraw(
         changed |= tables::remove_local_image_pull(&mut document);
     }
     Ok(if changed {
-        document.to_string()
+        document::render(text, &document)
     } else {
         text.to_owned()
     })

@@ -54,6 +54,12 @@ impl Version {
         self.major >= 2
     }
 
+    /// Whether it loses the CRI's section of a file without a version or of version 1: 2.0 to 2.2 give it its full name and
+    /// then do not split it in two, so that every key in it is unknown (seen with 2.1; 2.3 migrates step by step).
+    pub fn loses_version_1(self) -> bool {
+        (self.major, self.minor) >= (2, 0) && self.newest_schema() < 4
+    }
+
     /// Whether the shim has to be told that it may answer with version 3, which saves an exec a container: containerd
     /// shares such a shim among a pod's containers from 2.0.6 on (containerd#11793, #11871) and says what it is itself
     /// from 2.3 on (`BootstrapParams`).

@@ -7,7 +7,11 @@
 )]
 
 mod crash;
+#[allow(dead_code, reason = "tests/judge uses the rest")]
+mod cycle;
 mod fake;
 mod golden;
+mod golden_matrix;
 mod lifecycle;
+mod nodes;
 mod shims;
