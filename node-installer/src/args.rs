@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::spec::{self, Spec};
+use crate::{digest, fetch};
 
 /// The shim that a command without `--shim` concerns, and the one an installer that knew no other has left.
 pub const DEFAULT_SHIM: &str = "slipway";
@@ -29,6 +30,10 @@ pub enum Command {
     Uninstall(UninstallArgs),
     /// Print what is detected and installed, as JSON.
     Status(NodeArgs),
+    /// Download a shim, verify it and unpack it into a folder that an install takes as its payload.
+    Fetch(FetchArgs),
+    /// Copy binaries of an image into a folder that an install takes as its payload.
+    Copy(CopyArgs),
     /// Wait for a transaction to be confirmed, else undo it (started by the installer, as a systemd unit of the host).
     #[command(hide = true)]
     Watchdog(WatchdogArgs),
@@ -121,6 +126,60 @@ pub struct UninstallArgs {
     pub force: bool,
 }
 
+/// Arguments of `fetch`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FetchArgs {
+    /// Where the shim is: a binary, or a tar archive, gzipped or not. HTTPS, or HTTP on this machine.
+    #[arg(long)]
+    pub url: String,
+    /// The SHA-256 of what is there, in hexadecimal.
+    #[arg(long, value_parser = sha256)]
+    pub sha256: String,
+    /// The name of the shim: of the file in the archive, or for the binary.
+    #[arg(long, value_parser = binary)]
+    pub binary: String,
+    /// Folder to put it in, with the files beside it in the archive.
+    #[arg(long, env = "SLIPWAY_PAYLOAD", default_value = "/payload")]
+    pub out: PathBuf,
+    /// Certificates (PEM) of authorities to believe besides the usual ones.
+    #[arg(long, env = "SLIPWAY_CA")]
+    pub ca: Option<PathBuf>,
+    /// Fetch over plain HTTP from other machines too.
+    #[arg(long, env = "SLIPWAY_ALLOW_HTTP")]
+    pub allow_http: bool,
+    /// How often to try again what may pass.
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(..=20))]
+    pub retries: u32,
+    /// Most bytes to download; four times as many may come out of an archive.
+    #[arg(long, default_value_t = fetch::MAX_BYTES)]
+    pub max_bytes: u64,
+    /// Where to write the JSON report (at most 4096 bytes).
+    #[arg(long, env = "SLIPWAY_REPORT")]
+    pub report: Option<PathBuf>,
+}
+
+/// Arguments of `copy`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CopyArgs {
+    /// Copy this program itself into a folder.
+    #[arg(
+        long = "self",
+        value_name = "FOLDER",
+        conflicts_with = "from",
+        required_unless_present = "from"
+    )]
+    pub own: Option<PathBuf>,
+    /// The file to copy, or the folder whose files.
+    #[arg(long, requires = "out")]
+    pub from: Option<PathBuf>,
+    /// Folder to put them in.
+    #[arg(long, env = "SLIPWAY_PAYLOAD")]
+    pub out: Option<PathBuf>,
+    /// Where to write the JSON report (at most 4096 bytes).
+    #[arg(long, env = "SLIPWAY_REPORT")]
+    pub report: Option<PathBuf>,
+}
+
 /// Arguments of `watchdog`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WatchdogArgs {
@@ -149,6 +208,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(n @ 1..=3600) => Ok(Duration::from_secs(n)),
         _ => Err("expected a whole number of seconds from 1 to 3600".to_owned()),
     }
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    if digest::is_digest(&lower) {
+        Ok(lower)
+    } else {
+        Err("expected 64 hexadecimal digits".to_owned())
+    }
+}
+
+fn binary(text: &str) -> Result<String, String> {
+    spec::file_name(text).map(|()| text.to_owned())
 }
 
 fn handler(text: &str) -> Result<String, String> {

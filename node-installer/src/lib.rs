@@ -8,15 +8,18 @@
 //! ```
 //!
 //! What it will not do: talk to the API server (it holds no token; it reports by exit code and a JSON message),
-//! download anything, or restart containerd without the bytes of a verified way back on the host's own disk.
+//! download anything while it can reach the host's files ([`fetch`] runs in a container of its own, without them), or
+//! restart containerd without the bytes of a verified way back on the host's own disk.
 
 pub mod args;
 pub mod configuration;
 pub mod containerd;
+pub mod copy;
 pub mod cri;
 pub mod detect;
 pub mod digest;
 pub mod failure;
+pub mod fetch;
 pub mod host;
 pub mod journal;
 pub mod operation;

@@ -16,18 +16,25 @@ use crate::args::{Args, Command, NodeArgs};
 use crate::failure::Failure;
 use crate::host::command;
 use crate::report::{Outcome, Report};
+use crate::{copy, fetch};
 
 /// Runs a command and reports how it ended.
 pub fn run(args: Args) -> ExitCode {
     match args.command {
-        Command::Install(args) => reported("install", &args.node, |report| {
+        Command::Install(args) => on_node("install", &args.node, |report| {
             install::install(&args, report)
         }),
-        Command::Uninstall(args) => reported("uninstall", &args.node, |report| {
+        Command::Uninstall(args) => on_node("uninstall", &args.node, |report| {
             uninstall::uninstall(&args, report)
         }),
-        Command::Watchdog(args) => reported("watchdog", &args.node, |report| {
+        Command::Watchdog(args) => on_node("watchdog", &args.node, |report| {
             watchdog::watch(&args, report)
+        }),
+        Command::Fetch(args) => reported("fetch", args.report.as_deref(), |report| {
+            fetch::run(&args, report)
+        }),
+        Command::Copy(args) => reported("copy", args.report.as_deref(), |report| {
+            copy::run(&args, report)
         }),
         Command::Status(args) => status::print(&args),
         Command::RunInRoot(args) => {
@@ -86,16 +93,27 @@ fn report_path(
     given.map(PathBuf::from).or(environment)
 }
 
-fn reported(
+/// An operation on the node, whose paths are told as the node has them.
+fn on_node(
     operation: &str,
     node: &NodeArgs,
     work: impl FnOnce(&mut Report) -> Result<(), Failure>,
 ) -> ExitCode {
+    reported(operation, node.report.as_deref(), |report| {
+        work(report).map_err(|failure| failure.as_on_host(&node.host_root))
+    })
+}
+
+fn reported(
+    operation: &str,
+    path: Option<&Path>,
+    work: impl FnOnce(&mut Report) -> Result<(), Failure>,
+) -> ExitCode {
     let mut report = Report::new(operation);
     // A run that is killed leaves this one.
-    write(&report, node.report.as_deref());
+    write(&report, path);
     if let Err(failure) = work(&mut report) {
-        report.fail(&failure.as_on_host(&node.host_root));
+        report.fail(&failure);
     }
     match report.outcome {
         Outcome::Done | Outcome::Unchanged => {
@@ -103,7 +121,7 @@ fn reported(
         }
         _ => tracing::error!("{}: {}", report.reason, report.message),
     }
-    write(&report, node.report.as_deref());
+    write(&report, path);
     ExitCode::from(report.outcome.exit_code())
 }
 

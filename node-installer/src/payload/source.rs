@@ -8,7 +8,7 @@ use crate::digest;
 use crate::failure::Reason;
 
 /// More files than any payload has.
-const MAX_FILES: usize = 64;
+pub const MAX_FILES: usize = 64;
 
 /// A folder of binaries.
 #[derive(Debug, Clone, PartialEq, Eq)]

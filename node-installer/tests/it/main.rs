@@ -10,8 +10,10 @@ mod crash;
 #[allow(dead_code, reason = "tests/judge uses the rest")]
 mod cycle;
 mod fake;
+mod fetch;
 mod golden;
 mod golden_matrix;
 mod lifecycle;
 mod nodes;
+mod server;
 mod shims;
