@@ -1,11 +1,12 @@
 //! Guests that run to their end.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Guests, HELLO, SPIN, WORKER, lossy};
+use crate::{GROW, Guests, HELLO, SPIN, WORKER, command, lossy};
 
 #[test]
 fn output_and_exit_status_are_the_guest_s() {
@@ -46,6 +47,27 @@ fn an_endless_recursion_is_a_trap_too() {
     );
     assert_eq!(output.status.code(), Some(134));
     assert!(lossy(&output.stderr).contains("call stack exhausted"));
+}
+
+#[test]
+fn a_trap_names_file_and_line_where_the_guest_has_dwarf() {
+    let guest =
+        "(module\n  (func $inner\n    unreachable)\n  (func (export \"_start\")\n    call $inner))";
+    let wasm = wat::Parser::new()
+        .generate_dwarf(wat::GenerateDwarf::Lines)
+        .parse_str(Some(Path::new("/src/guest.wat")), guest)
+        .unwrap();
+    let guests = Guests::new();
+    let output = Command::new(WORKER)
+        .arg("run")
+        .arg(guests.compile_binary(&wasm))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(134));
+    let text = lossy(&output.stderr);
+    for place in ["inner", "/src/guest.wat:3", "/src/guest.wat:5"] {
+        assert!(text.contains(place), "{place}: {text}");
+    }
 }
 
 #[test]
@@ -133,29 +155,26 @@ fn a_component_s_function_takes_arguments_and_its_result_is_printed() {
 }
 
 #[test]
-fn a_command_of_wasi_0_3_runs_beside_imports_of_0_2() {
-    for (result, status) in [("0", 0), ("1", 1)] {
-        let output = Guests::new().run(
-            &format!(
-                r#"(component
-                (import "wasi:cli/environment@0.3.0" (instance))
-                (import "wasi:cli/environment@0.2.6" (instance))
-                (core module $m (func (export "run") (result i32) i32.const {result}))
-                (core instance $i (instantiate $m))
-                (func $run async (result (result)) (canon lift (core func $i "run")))
-                (instance $export (export "run" (func $run)))
-                (export "wasi:cli/run@0.3.0" (instance $export)))"#
-            ),
-            &[],
-            &[],
-        );
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            lossy(&output.stderr)
-        );
+fn what_a_command_component_says_is_the_exit_status() {
+    for wasi in ["0.2.6", "0.3.0"] {
+        for result in [0, 1] {
+            let output = Guests::new().run(&command(wasi, "", result), &[], &[]);
+            assert_eq!(
+                output.status.code(),
+                Some(result.into()),
+                "{wasi}: {}",
+                lossy(&output.stderr)
+            );
+        }
     }
+}
+
+#[test]
+fn a_command_of_wasi_0_3_runs_beside_imports_of_0_2() {
+    let imports = r#"(import "wasi:cli/environment@0.3.0" (instance))
+        (import "wasi:cli/environment@0.2.6" (instance))"#;
+    let output = Guests::new().run(&command("0.3.0", imports, 0), &[], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", lossy(&output.stderr));
 }
 
 #[test]
@@ -211,18 +230,7 @@ fn a_trap_of_a_module_with_sockets_of_wasi_0_1_comes_with_a_hint() {
 
 #[test]
 fn memory_grows_below_the_limit_only() {
-    // Exits with the pages that it got on top of the first.
-    let guest = r#"(module
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (memory (export "memory") 1)
-        (func (export "_start") (local $got i32)
-            (loop $more
-                (if (i32.ne (memory.grow (i32.const 16)) (i32.const -1))
-                    (then
-                        (local.set $got (i32.add (local.get $got) (i32.const 1)))
-                        (br $more))))
-            (call $exit (local.get $got))))"#;
-    let output = Guests::new().run(guest, &["--memory", "67108864"], &[]);
+    let output = Guests::new().run(GROW, &["--memory", "67108864"], &[]);
     // 64 MiB less 4 for the worker.
     assert_eq!(output.status.code(), Some(59));
 }
@@ -236,44 +244,11 @@ fn a_component_without_a_world_is_refused() {
 
 #[test]
 fn a_component_s_imports_are_named() {
-    let output = Guests::new().run(
-        r#"(component
-            (import "spin:variables/variables@3.0.0" (instance))
-            (core module $m (func (export "run") (result i32) i32.const 0))
-            (core instance $i (instantiate $m))
-            (func $run (result (result)) (canon lift (core func $i "run")))
-            (instance $export (export "run" (func $run)))
-            (export "wasi:cli/run@0.2.6" (instance $export)))"#,
-        &[],
-        &[],
-    );
+    let imports = r#"(import "spin:variables/variables@3.0.0" (instance))"#;
+    let output = Guests::new().run(&command("0.2.6", imports, 0), &[], &[]);
     assert_eq!(output.status.code(), Some(126));
     let text = lossy(&output.stderr);
     assert!(text.contains("`spin:variables/variables@3.0.0`"), "{text}");
-}
-
-#[test]
-fn what_a_command_component_says_is_the_exit_status() {
-    for (result, status) in [("0", 0), ("1", 1)] {
-        let output = Guests::new().run(
-            &format!(
-                r#"(component
-                (core module $m (func (export "run") (result i32) i32.const {result}))
-                (core instance $i (instantiate $m))
-                (func $run (result (result)) (canon lift (core func $i "run")))
-                (instance $export (export "run" (func $run)))
-                (export "wasi:cli/run@0.2.6" (instance $export)))"#
-            ),
-            &[],
-            &[],
-        );
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{}",
-            lossy(&output.stderr)
-        );
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use slipway_shim_wire::{
     Channel, Mount, Namespace, NamespaceKind, Plan, ToPod, ToWorker, WORKER_FD,
 };
 
-use crate::{Guests, HELLO, WORKER, eventually, lossy};
+use crate::{GROW, Guests, HELLO, WORKER, command, eventually, lossy};
 
 /// A root file system with a module in it, and a worker that waits for its plan.
 struct Pod {
@@ -158,16 +158,10 @@ fn a_container_runs_from_plan_to_exit_status() {
 
 #[test]
 fn a_component_is_mapped_by_an_unprivileged_worker() {
-    let component = r#"(component
-        (core module $m (func (export "run") (result i32) i32.const 1))
-        (core instance $i (instantiate $m))
-        (func $run (result (result)) (canon lift (core func $i "run")))
-        (instance $export (export "run" (func $run)))
-        (export "wasi:cli/run@0.2.6" (instance $export)))"#;
     let mut pod = Pod::new();
     pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
     pod.receive();
-    let code = File::open(Guests::new().compile(component)).unwrap();
+    let code = File::open(Guests::new().compile(&command("0.2.6", "", 1))).unwrap();
     pod.send(&ToWorker::Code, Some(&code));
     let (status, _, stderr, _) = pod.go();
     assert_eq!((status, stderr.as_str()), (Some(1), ""));
@@ -216,17 +210,6 @@ fn a_running_worker_holds_nothing_of_the_node() {
 
 #[test]
 fn a_raised_memory_limit_lets_the_guest_grow() {
-    // Exits with the MiB that it got on top of the first.
-    let guest = r#"(module
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (memory (export "memory") 1)
-        (func (export "_start") (local $got i32)
-            (loop $more
-                (if (i32.ne (memory.grow (i32.const 16)) (i32.const -1))
-                    (then
-                        (local.set $got (i32.add (local.get $got) (i32.const 1)))
-                        (br $more))))
-            (call $exit (local.get $got))))"#;
     for (now, grown) in [("33554432\n", 27), ("67108864\n", 59), ("nonsense", 27)] {
         let mut pod = Pod::new();
         let mut plan = pod.plan(&["/app.wasm"]);
@@ -237,7 +220,7 @@ fn a_raised_memory_limit_lets_the_guest_grow() {
         pod.send(&ToWorker::Plan(Box::new(plan)), Some(&file));
         pod.receive();
         fs::write(&limit, now).unwrap();
-        let code = File::open(Guests::new().compile(guest)).unwrap();
+        let code = File::open(Guests::new().compile(GROW)).unwrap();
         pod.send(&ToWorker::Code, Some(&code));
         assert_eq!(pod.go().0, Some(grown), "{now}");
     }

@@ -24,7 +24,11 @@ impl Guests {
 
     /// Compiles a guest written as text.
     fn compile(&self, wat: &str) -> PathBuf {
-        let code = slipway_shim_engine::compile::compile(&wat::parse_str(wat).unwrap()).unwrap();
+        self.compile_binary(&wat::parse_str(wat).unwrap())
+    }
+
+    fn compile_binary(&self, wasm: &[u8]) -> PathBuf {
+        let code = slipway_shim_engine::compile::compile(wasm).unwrap();
         let path = self.root.path().join("guest.cwasm");
         fs::write(&path, code).unwrap();
         path
@@ -79,3 +83,33 @@ const SPIN: &str = r#"(module
     (func (export "_start")
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
         (loop $forever (br $forever))))"#;
+
+/// Takes memory by MiB until it gets no more, and exits with the MiB that it got on top of what it began with.
+const GROW: &str = r#"(module
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start") (local $got i32)
+        (loop $more
+            (if (i32.ne (memory.grow (i32.const 16)) (i32.const -1))
+                (then
+                    (local.set $got (i32.add (local.get $got) (i32.const 1)))
+                    (br $more))))
+        (call $exit (local.get $got))))"#;
+
+/// A command of this version of `wasi:cli/run`, with imports. What its `run` returns is 0 for success and 1 for failure.
+fn command(wasi: &str, imports: &str, result: u8) -> String {
+    let kind = if wasi.starts_with("0.3.") {
+        "async "
+    } else {
+        ""
+    };
+    format!(
+        r#"(component
+            {imports}
+            (core module $m (func (export "run") (result i32) i32.const {result}))
+            (core instance $i (instantiate $m))
+            (func $run {kind}(result (result)) (canon lift (core func $i "run")))
+            (instance $export (export "run" (func $run)))
+            (export "wasi:cli/run@{wasi}" (instance $export)))"#
+    )
+}

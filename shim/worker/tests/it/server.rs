@@ -99,6 +99,15 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// Stops it, and demands that it has told of a trap and ended well.
+    fn ends_having_told_of_a_trap(self) {
+        self.signal();
+        let (status, log) = self.end();
+        assert_eq!(status, Some(0));
+        let told = "slipway: GET /trap!: the guest trapped: wasm trap: ";
+        assert!(log.starts_with(told), "{log}");
+    }
+
     /// Waits for the end and gives exit status and log.
     fn end(mut self) -> (Option<i32>, String) {
         let status = eventually("the end", || self.child.try_wait().unwrap());
@@ -126,13 +135,7 @@ fn a_server_answers_and_a_trap_is_a_500_with_its_reason_in_the_log() {
         "HTTP/1.1 500 Internal Server Error"
     );
     assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
-    server.signal();
-    let (status, log) = server.end();
-    assert_eq!(status, Some(0));
-    assert!(
-        log.starts_with("slipway: GET /trap!: the guest trapped: wasm trap: "),
-        "{log}"
-    );
+    server.ends_having_told_of_a_trap();
 }
 
 #[test]

@@ -25,13 +25,7 @@ fn it_answers_over_both_protocols_and_a_trap_is_a_500() {
         }
         assert_eq!(client.status("/trap!").await.unwrap(), 500);
     });
-    server.signal();
-    let (status, log) = server.end();
-    assert_eq!(status, Some(0));
-    assert!(
-        log.starts_with("slipway: GET /trap!: the guest trapped: wasm trap: "),
-        "{log}"
-    );
+    server.ends_having_told_of_a_trap();
 }
 
 #[test]
