@@ -71,6 +71,7 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stdout(), "{text}");
             status = code.parse().unwrap_or(73);
         }
+        ["options"] => print!("{}", plan.options),
         ["environment"] => {
             let own = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
             let _ = writeln!(
@@ -106,12 +107,36 @@ fn main() -> ExitCode {
                 std::thread::park();
             }
         }
+        // Leaves a child whose parent is gone, and says who it is.
+        ["orphan"] => {
+            orphan();
+            loop {
+                std::thread::park();
+            }
+        }
         ["sleep"] => loop {
             std::thread::park();
         },
         _ => {}
     }
     ExitCode::from(u8::try_from(status).unwrap_or(74))
+}
+
+fn orphan() {
+    // SAFETY: this process has one thread, and so have its children.
+    unsafe {
+        let parent = libc::fork();
+        if parent == 0 {
+            if libc::fork() == 0 {
+                println!("{}", std::process::id());
+                loop {
+                    std::thread::park();
+                }
+            }
+            libc::_exit(0);
+        }
+        libc::waitpid(parent, std::ptr::null_mut(), 0);
+    }
 }
 
 fn hog() -> ! {

@@ -337,6 +337,25 @@ pub(crate) fn task(id: &str) -> ProcessRequest {
     }
 }
 
+/// Has a container join namespaces of another process, as CRI does with those of the sandbox or of a debug target.
+pub(crate) fn join(node: &Node, bundle: &Bundle, pid: u32, kinds: &[(&str, &str)]) {
+    let path = bundle.path.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
+        let kind = kinds.iter().find(|(kind, _)| namespace["type"] == *kind);
+        if let Some((_, file)) = kind {
+            namespace["path"] = json!(format!("/proc/{pid}/ns/{file}"));
+        }
+    }
+    spec.as_object_mut().unwrap().remove("hostname");
+    node.write_spec(&bundle.path, &spec);
+}
+
+/// A process's namespace of a kind.
+pub(crate) fn namespace(pid: u32, kind: &str) -> PathBuf {
+    std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap()
+}
+
 /// Polls until there is something, or fails.
 pub(crate) fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;

@@ -1,8 +1,11 @@
 //! The pod's own container.
 
+use std::path::Path;
+
+use slipway_shim_pod::api::task::CreateTaskRequest;
 use slipway_shim_pod::api::types::Status;
 
-use crate::harness::{Node, cgroups, wait_for};
+use crate::harness::{Node, cgroups, join, namespace, read_to_end, wait_for};
 
 fn status_line(pid: u32, name: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -53,7 +56,7 @@ fn it_sleeps_in_namespaces_of_its_own_with_nothing_in_hand() {
     assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
     shim.leave("pod1");
     let pid = format!("/proc/{pid}");
-    assert!(!std::path::Path::new(&pid).exists());
+    assert!(!Path::new(&pid).exists());
     assert_eq!(
         node.events(4),
         [
@@ -80,7 +83,7 @@ fn a_killed_shim_is_cleaned_up_after() {
     wait_for("the socket to be stale", || {
         (!slipway_shim_pod::socket::is_served(shim.socket.to_str().unwrap())).then_some(())
     });
-    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(Path::new(&format!("/proc/{pid}")).exists());
 
     for _ in 0..2 {
         // Twice: it must not mind.
@@ -112,4 +115,45 @@ fn a_sandbox_that_cannot_be_set_up_says_why() {
     );
     assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
     shim.leave("pod3");
+}
+
+/// A worker that is not the first process of its PID namespace takes nobody with it by itself.
+#[test]
+fn a_container_among_shared_processes_ends_with_all_of_its_own() {
+    let node = Node::new();
+    let sandbox = node.bundle("pod4", "pod4", "sandbox", &["/pause"]);
+    let bundle = node.bundle("c4", "pod4", "container", &["orphan"]);
+    let (stdout, reader) = node.fifo("out");
+    let mut shim = node.start(&sandbox);
+    let pause = shim.create(&sandbox).unwrap();
+    shim.empty("Start", "pod4").unwrap();
+    join(&node, &bundle, pause, &[("pid", "pid")]);
+    let request = CreateTaskRequest {
+        stdout,
+        ..CreateTaskRequest::default()
+    };
+    let worker = shim.create_with(&bundle, request).unwrap();
+    assert_eq!(namespace(worker, "pid"), namespace(pause, "pid"));
+    shim.empty("Start", "c4").unwrap();
+    let orphan = wait_for("the orphan", || {
+        let pids = shim.pids("c4");
+        let orphan = pids.into_iter().find(|pid| *pid != worker)?;
+        // Its parent by now is the sleeper.
+        (status_line(orphan, "PPid:") == pause.to_string()).then_some(orphan)
+    });
+    shim.kill("c4", libc::SIGKILL).unwrap();
+    assert_eq!(shim.wait("c4"), 137);
+    wait_for("the orphan to be killed and reaped", || {
+        let gone = !Path::new(&format!("/proc/{orphan}")).exists();
+        gone.then_some(())
+    });
+    // Nobody else writes to it.
+    assert_eq!(read_to_end(reader).lines().count(), 1);
+    assert_eq!(shim.state("pod4").status(), Status::Running);
+    shim.delete("c4").unwrap();
+    shim.kill("pod4", libc::SIGKILL).unwrap();
+    shim.wait("pod4");
+    shim.delete("pod4").unwrap();
+    assert_eq!(cgroups(&node), Vec::<std::path::PathBuf>::new());
+    shim.leave("pod4");
 }

@@ -1,29 +1,9 @@
 //! Native containers beside others of their pod.
 
-use serde_json::json;
 use slipway_shim_pod::api::task::CreateTaskRequest;
 
 use super::{native, unique};
-use crate::harness::{Bundle, Node, cgroups, read_to_end, wait_for};
-
-/// Has a container join namespaces of another process, as CRI does with those of the sandbox or of a debug target.
-fn join(node: &Node, bundle: &Bundle, pid: u32, kinds: &[(&str, &str)]) {
-    let path = bundle.path.join("config.json");
-    let mut spec: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    for namespace in spec["linux"]["namespaces"].as_array_mut().unwrap() {
-        let kind = kinds.iter().find(|(kind, _)| namespace["type"] == *kind);
-        if let Some((_, file)) = kind {
-            namespace["path"] = json!(format!("/proc/{pid}/ns/{file}"));
-        }
-    }
-    spec.as_object_mut().unwrap().remove("hostname");
-    node.write_spec(&bundle.path, &spec);
-}
-
-fn namespace(pid: u32, kind: &str) -> std::path::PathBuf {
-    std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap()
-}
+use crate::harness::{Node, cgroups, join, namespace, read_to_end, wait_for};
 
 #[test]
 fn a_sidecar_shares_the_namespaces_of_the_pod() {
