@@ -3,6 +3,7 @@
 //! (`introspectRuntimeHandler` in `internal/cri/server/service.go`).
 
 use crate::api::types::Any;
+use crate::options;
 
 /// As containerd registers it (`core/runtime/typeurl.go`).
 const TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
@@ -27,12 +28,23 @@ const FEATURES: &str = r#"{
 "apparmor":{"enabled":true},"selinux":{"enabled":false},"intelRdt":{"enabled":false},
 "mountExtensions":{"idmap":{"enabled":true}}}}"#;
 
+/// What makes the kubelet offer `hostUsers: false`, as it stands in [`FEATURES`].
+const USERS: &str = r#""user","#;
+
 /// The features as containerd reads them.
+///
+/// A handler that has options is not offered for pods with users of their own. For those containerd makes the container
+/// with options of runc's, and fails if the handler's are others (`client/task.go` of 2.4, `getRuncOptions`); the kubelet
+/// refuses such a pod with a sentence instead.
 #[must_use]
-pub fn features() -> Any {
+pub fn features(options: Option<&Any>) -> Any {
+    let features = match options::are_given(options) {
+        true => FEATURES.replace(USERS, ""),
+        false => FEATURES.to_owned(),
+    };
     Any {
         type_url: TYPE.to_owned(),
-        value: FEATURES.as_bytes().to_vec(),
+        value: features.into_bytes(),
     }
 }
 
@@ -40,16 +52,38 @@ pub fn features() -> Any {
 mod tests {
     use super::*;
 
+    fn read(options: Option<&Any>) -> serde_json::Value {
+        serde_json::from_slice(&features(options).value).unwrap()
+    }
+
+    fn has(list: &serde_json::Value, name: &str) -> bool {
+        list.as_array()
+            .is_some_and(|list| list.iter().any(|one| one == name))
+    }
+
     #[test]
     fn containerd_finds_what_it_asks_for() {
-        let features: serde_json::Value = serde_json::from_slice(&features().value).unwrap();
-        let has = |list: &serde_json::Value, name: &str| {
-            list.as_array()
-                .is_some_and(|list| list.iter().any(|one| one == name))
-        };
+        let features = read(None);
         assert!(has(&features["linux"]["namespaces"], "user"));
         assert!(has(&features["mountOptions"], "rro"));
         let idmap = &features["linux"]["mountExtensions"]["idmap"]["enabled"];
         assert_eq!(idmap, true);
+    }
+
+    #[test]
+    fn users_are_not_offered_where_containerd_would_fail() {
+        let options = |type_url: &str| Any {
+            type_url: type_url.into(),
+            value: vec![],
+        };
+        let namespaces = |type_url| {
+            let mut features = read(Some(&options(type_url)));
+            features["linux"]["namespaces"].take()
+        };
+        let left = namespaces("runtimeoptions.v1.Options");
+        assert!(!has(&left, "user"));
+        assert_eq!(left.as_array().unwrap().len(), 6, "and nothing else");
+        // What it sends for a container of such a pod.
+        assert!(has(&namespaces("containerd.runc.v1.Options"), "user"));
     }
 }

@@ -31,12 +31,12 @@ pub mod start;
 pub mod task;
 pub mod ttrpc;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use prost::Message;
 
-use api::types::{RuntimeInfo, RuntimeVersion};
+use api::types::{Any, RuntimeInfo, RuntimeVersion};
 use args::Action;
 
 /// The runtime's name, as `-info` gives it.
@@ -65,7 +65,15 @@ fn answer(arguments: impl IntoIterator<Item = String>) -> Result<Vec<u8>, (u8, S
             .map(String::into_bytes)
             .map_err(|error| (1, error.to_string())),
         Action::Delete(flags) => Ok(cleanup::delete(&flags, |warning| say(&warning))),
-        Action::Info => Ok(info().encode_to_vec()),
+        Action::Info => {
+            // The options of the handler, if it has any; a person at a terminal gives none.
+            let mut input = Vec::new();
+            if !std::io::stdin().is_terminal() {
+                input = start::read_input(std::io::stdin().lock())
+                    .map_err(|error| (1, error.to_string()))?;
+            }
+            Ok(info(&input).encode_to_vec())
+        }
         Action::Version => {
             let version = env!("CARGO_PKG_VERSION");
             Ok(format!("containerd-shim-slipway-v1 {version}\n").into_bytes())
@@ -79,13 +87,14 @@ fn say(sentence: &str) {
     let _ = writeln!(std::io::stderr(), "containerd-shim-slipway-v1: {sentence}");
 }
 
-fn info() -> RuntimeInfo {
+fn info(options: &[u8]) -> RuntimeInfo {
+    let options = Any::decode(options).ok();
     RuntimeInfo {
         name: NAME.to_owned(),
         version: Some(RuntimeVersion {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: String::new(),
         }),
-        features: Some(features::features()),
+        features: Some(features::features(options.as_ref())),
     }
 }

@@ -29,12 +29,18 @@ pub enum OptionsError {
     File(String),
 }
 
-/// The table `options` of the handler, as TOML. Options of other runtimes are none of ours.
+/// Whether there are options of the handler. Options of other runtimes are none of ours.
+#[must_use]
+pub fn are_given(options: Option<&Any>) -> bool {
+    options.is_some_and(|options| options.type_url.ends_with(TYPE))
+}
+
+/// The table `options` of the handler, as TOML; empty where there is none.
 ///
 /// # Errors
 /// [`OptionsError`] when there are some and they cannot be passed on.
 pub fn body(options: Option<&Any>) -> Result<String, OptionsError> {
-    let Some(options) = options.filter(|options| options.type_url.ends_with(TYPE)) else {
+    let Some(options) = options.filter(|options| are_given(Some(options))) else {
         return Ok(String::new());
     };
     let options = RuntimeOptions::decode(options.value.as_slice())?;

@@ -109,7 +109,8 @@ pub fn start(flags: &Flags) -> Result<String, StartError> {
     Ok(bootstrap.reply.render(&address))
 }
 
-fn read_input(input: impl Read) -> Result<Vec<u8>, StartError> {
+/// What containerd writes on standard input, within bounds.
+pub(crate) fn read_input(input: impl Read) -> Result<Vec<u8>, StartError> {
     let mut bytes = Vec::new();
     input
         .take(MAX_INPUT as u64 + 1)

@@ -14,7 +14,7 @@ use super::Pod;
 use crate::api::task::CreateTaskRequest;
 use crate::api::types::Mount;
 use crate::args::is_identifier;
-use crate::options;
+use crate::options::{self, OptionsError};
 use crate::pause;
 use crate::record::{self, Record};
 use crate::spawn::{self, Birth, Pid};
@@ -198,8 +198,9 @@ impl Pod {
             spec.plan(id, &root(request, spec), &mounts(request))
         }
         .map_err(|error| invalid(id, &error))?;
-        plan.options =
-            options::body(request.options.as_ref()).map_err(|error| invalid(id, &error))?;
+        plan.options = self
+            .options(request, spec)
+            .map_err(|error| invalid(id, &error))?;
         let pid_namespace = spec.pid_namespace().map_err(|error| invalid(id, &error))?;
         let resources = match spec.resources() {
             Some(resources) => {
@@ -231,6 +232,17 @@ impl Pod {
             ends,
             keepers,
         })
+    }
+
+    /// The options of the handler. For a pod with users of its own containerd 2.0 sends some of runc's instead
+    /// (containerd#11480); its sandbox came with the handler's.
+    fn options(&self, request: &CreateTaskRequest, spec: &Spec) -> Result<String, OptionsError> {
+        let options = request.options.as_ref();
+        let sandbox = spec.sandbox_id().and_then(|id| self.tasks.get(id));
+        match sandbox {
+            Some(sandbox) if !options::are_given(options) => Ok(sandbox.options.clone()),
+            _ => options::body(options),
+        }
     }
 
     /// Where the container is counted and limited.

@@ -1,7 +1,8 @@
 //! Application containers, with a worker that does what its arguments say.
 
+use prost::Message;
 use slipway_shim_pod::api::task::CreateTaskRequest;
-use slipway_shim_pod::api::types::Status;
+use slipway_shim_pod::api::types::{Any, RuntimeOptions, Status};
 use slipway_shim_pod::ttrpc::message::Code;
 
 use crate::harness::{Node, cgroups, read_to_end, task};
@@ -58,6 +59,46 @@ fn the_worker_has_four_descriptors_no_environment_and_is_pid_1() {
     assert_eq!(read_to_end(reader), "env=0 fds=4 pid=1\n");
     shim.delete("c2").unwrap();
     shim.leave("c2");
+}
+
+#[test]
+fn options_of_the_handler_reach_a_container_that_comes_with_anothers() {
+    let node = Node::new();
+    let with = |type_url: &str, body: &str| {
+        let options = RuntimeOptions {
+            config_body: body.into(),
+            ..RuntimeOptions::default()
+        };
+        Some(Any {
+            type_url: type_url.into(),
+            value: options.encode_to_vec(),
+        })
+    };
+    let pod = node.bundle("p6", "p6", "sandbox", &["/pause"]);
+    let bundle = node.bundle("c6", "p6", "container", &["options"]);
+    let (stdout, reader) = node.fifo("out");
+    let mut shim = node.start(&pod);
+    let options = with("runtimeoptions.v1.Options", "network = \"none\"\n");
+    let request = CreateTaskRequest {
+        options,
+        ..CreateTaskRequest::default()
+    };
+    shim.create_with(&pod, request).unwrap();
+    shim.empty("Start", "p6").unwrap();
+    let request = CreateTaskRequest {
+        stdout,
+        options: with("containerd.runc.v1.Options", "of another"),
+        ..CreateTaskRequest::default()
+    };
+    shim.create_with(&bundle, request).unwrap();
+    shim.empty("Start", "c6").unwrap();
+    assert_eq!(shim.wait("c6"), 0);
+    assert_eq!(read_to_end(reader), "network = \"none\"\n");
+    shim.delete("c6").unwrap();
+    shim.kill("p6", libc::SIGKILL).unwrap();
+    shim.wait("p6");
+    shim.delete("p6").unwrap();
+    shim.leave("p6");
 }
 
 #[test]
