@@ -5,6 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 export SLIPWAY_CONTAINERDS=$CACHE/judge
+# Thousands of synced writes: in memory they cost nothing.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 exclusively judge
 # Copies, for as long as this runs: another command may lay out its node images anew meanwhile.

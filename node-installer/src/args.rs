@@ -37,6 +37,9 @@ pub enum Command {
     /// Wait for a transaction to be confirmed, else undo it (started by the installer, as a systemd unit of the host).
     #[command(hide = true)]
     Watchdog(WatchdogArgs),
+    /// End a transaction that was open when the machine stopped (started at boot, by a systemd unit of the host).
+    #[command(hide = true)]
+    Recover(NodeArgs),
     /// Change root and execute a program there (how the installer runs the host's own binaries).
     #[command(hide = true)]
     RunInRoot(RunInRootArgs),

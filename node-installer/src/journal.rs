@@ -14,4 +14,4 @@ pub use record::{
     Change, DaemonRecord, Expectation, Installed, InstalledShim, ManagedFile, Snapshot, Stage,
     Transaction,
 };
-pub use store::Journal;
+pub use store::{Journal, STATE};

@@ -3,6 +3,7 @@
 mod adopt;
 mod install;
 mod leftovers;
+mod recover;
 mod session;
 mod settle;
 mod status;
@@ -35,6 +36,9 @@ pub fn run(args: Args) -> ExitCode {
         }),
         Command::Copy(args) => reported("copy", args.report.as_deref(), |report| {
             copy::run(&args, report)
+        }),
+        Command::Recover(args) => reported("recover", args.report.as_deref(), |report| {
+            recover::recover(&args, report)
         }),
         Command::Status(args) => status::print(&args),
         Command::RunInRoot(args) => {

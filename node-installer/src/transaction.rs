@@ -1,14 +1,16 @@
 //! A change of the node as a whole: journalled, applied, proven, and committed or undone.
 //!
 //! ```text
-//! Prepared ──► files written ──► Applied ──► restart ──► verify ──► commit (open.json removed)
+//! Prepared ──► files written ──► Applied ──► restart ──► verify ──► Proven ──► commit (open.json removed)
 //!    │                              │                       │
 //!    └───────── undo ◄──────────────┴──────── undo ◄────────┘     RollingBack ──► restart ──► verify ──► closed
 //! ```
 //!
 //! A run killed at any point leaves `open.json`; the next run, or the watchdog on the node, finds it and goes forward
-//! if containerd proves healthy with the change, and back if not.
+//! if containerd proves healthy with the change, and back if not. Should the machine stop, a unit on its disk ([`boot`])
+//! goes back before containerd starts, or forward if it was proven.
 
+pub mod boot;
 pub mod control;
 pub mod live;
 
@@ -107,13 +109,16 @@ impl Engine<'_> {
             .journal
             .write_transaction(&transaction)
             .map_err(TransactionError::from);
-        let watched = opened.and_then(|()| {
+        let guarded = opened.and_then(|()| {
+            self.steps.enter("recovery unit");
+            self.control.arm_recovery(&transaction)?;
             self.steps.enter("watchdog");
             Ok(self.control.start_watchdog(&transaction)?)
         });
-        if let Err(error) = watched {
-            // Nothing of the node was touched yet.
+        if let Err(error) = guarded {
+            // Nothing of the node's containerd was touched yet.
             let closed = self.journal.close().map_err(TransactionError::from);
+            let closed = closed.and_then(|()| Ok(self.control.disarm_recovery()?));
             return Err(Failure::refused(closed.as_ref().err().unwrap_or(&error)));
         }
         match self.apply(&mut transaction) {
@@ -129,22 +134,16 @@ impl Engine<'_> {
             .open_transaction()
             .map_err(|error| Failure::failed(&error))?;
         let Some(transaction) = found else {
-            return Ok(None);
+            // A run that was killed after it closed its transaction.
+            let disarmed = self.control.disarm_recovery();
+            return disarmed
+                .map(|()| None)
+                .map_err(|error| Failure::failed(&error));
         };
-        tracing::warn!(
-            "the transaction {} was left open at {:?}",
-            transaction.id,
-            transaction.stage
-        );
-        self.steps.enter("recover");
-        for folder in transaction
-            .changes
-            .iter()
-            .filter_map(|change| change.path.parent())
+        self.begin_recovery(&transaction);
+        if matches!(transaction.stage, Stage::Applied | Stage::Proven)
+            && self.is_applied(&transaction)
         {
-            files::sweep(&self.root.local(folder));
-        }
-        if transaction.stage == Stage::Applied && self.is_applied(&transaction) {
             return match self.finish(transaction) {
                 Ok(()) => Ok(Some(Recovered::Committed)),
                 Err(failure) if failure.outcome == Outcome::RolledBack => {
@@ -162,12 +161,56 @@ impl Engine<'_> {
         }
     }
 
-    /// Restarts, proves and commits a transaction whose files are written.
-    fn finish(&mut self, transaction: Transaction) -> Result<(), Failure> {
-        match self.prove(&transaction) {
-            Ok(()) => {}
-            Err(error) => return Err(self.undo(transaction, &error)),
+    /// Ends what was left open when the machine stopped, while its containerd is not running yet: back to the bytes with
+    /// which it last ran, unless it was proven with the new ones. Restarts and proves nothing.
+    ///
+    /// # Errors
+    /// When files cannot be read or written; the transaction then stays open for the next run.
+    pub fn recover_at_boot(&mut self) -> Result<Option<Recovered>, Failure> {
+        let found = self
+            .journal
+            .open_transaction()
+            .map_err(|error| Failure::failed(&error))?;
+        let Some(mut transaction) = found else {
+            return Ok(None);
+        };
+        self.begin_recovery(&transaction);
+        let ended = if transaction.stage == Stage::Proven {
+            self.commit(&transaction).map(|()| Recovered::Committed)
+        } else {
+            self.put_back(&mut transaction)
+                .and_then(|()| self.close_undone(&transaction))
+                .map(|()| Recovered::Undone)
+        };
+        ended.map(Some).map_err(|error| Failure::failed(&error))
+    }
+
+    fn begin_recovery(&mut self, transaction: &Transaction) {
+        tracing::warn!(
+            "the transaction {} was left open at {:?}",
+            transaction.id,
+            transaction.stage
+        );
+        self.steps.enter("recover");
+        for folder in transaction
+            .changes
+            .iter()
+            .filter_map(|change| change.path.parent())
+        {
+            files::sweep(&self.root.local(folder));
         }
+    }
+
+    /// Restarts, proves and commits a transaction whose files are written.
+    fn finish(&mut self, mut transaction: Transaction) -> Result<(), Failure> {
+        if let Err(error) = self.prove(&transaction) {
+            return Err(self.undo(transaction, &error));
+        }
+        transaction.stage = Stage::Proven;
+        self.steps.enter("proven");
+        self.journal
+            .write_transaction(&transaction)
+            .map_err(|error| Failure::failed(&error))?;
         self.steps.enter("commit");
         self.commit(&transaction)
             .map_err(|error| Failure::failed(&error))
@@ -189,7 +232,13 @@ impl Engine<'_> {
                 self.journal.remove_installed()?;
             }
         }
+        self.close(transaction)
+    }
+
+    /// Nothing is open any more, and nothing waits to undo it.
+    fn close(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
         self.journal.close()?;
+        self.control.disarm_recovery()?;
         self.control.stop_watchdog(transaction)?;
         Ok(self.journal.prune()?)
     }

@@ -62,6 +62,8 @@ pub enum Stage {
     Prepared,
     /// All files are written; containerd may have been restarted.
     Applied,
+    /// containerd serves what it should; what is left is the journal's own.
+    Proven,
     /// Files are being put back.
     RollingBack,
 }
@@ -99,6 +101,9 @@ pub struct Transaction {
     pub owner: Option<(u32, u64)>,
     /// The watchdog's unit.
     pub watchdog: String,
+    /// The boot in which it was opened: in the same, the watchdog is there to undo it.
+    #[serde(default)]
+    pub boot: Option<String>,
 }
 
 /// A file that an install manages.

@@ -18,6 +18,7 @@ use crate::journal::{
 };
 use crate::payload::INSTALLER;
 use crate::report::{ContainerdReport, Report, ShimReport, Steps as _};
+use crate::transaction::boot;
 use crate::transaction::live::Live;
 use crate::transaction::{Engine, now_us};
 
@@ -66,7 +67,8 @@ impl<'a> Session<'a> {
             .open_transaction()
             .map_err(|error| Failure::refused(&error))?;
         let Some(transaction) = open else {
-            return Ok(());
+            // A run that was killed after it closed its transaction.
+            return boot::disarm(&self.root).map_err(|error| Failure::failed(&error));
         };
         let mut control = self.control(transaction.daemon, PathBuf::new());
         control.is_watchdog = is_watchdog;
@@ -209,6 +211,7 @@ impl<'a> Session<'a> {
             install_root: self.args.install_root.clone(),
             payload: watchdog_digest.to_owned(),
             owner: process::own_identity(&self.root),
+            boot: process::boot_id(&self.root),
         }
     }
 }

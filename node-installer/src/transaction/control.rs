@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::failure::Reason;
+use crate::host::files::FileError;
 use crate::journal::Transaction;
 use crate::systemd::SystemdError;
 
@@ -29,6 +30,9 @@ pub enum ControlError {
     /// systemd.
     #[error(transparent)]
     Systemd(SystemdError),
+    /// The recovery unit.
+    #[error("the way back over a reboot cannot be prepared (a unit in /etc/systemd/system)")]
+    Recovery(#[from] FileError),
 }
 
 impl From<SystemdError> for ControlError {
@@ -44,6 +48,7 @@ impl Reason for ControlError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Job(error) | Self::Systemd(error) => error.reason(),
+            Self::Recovery(_) => "RecoveryUnavailable",
         }
     }
 }
@@ -62,4 +67,8 @@ pub trait Control {
     fn start_watchdog(&mut self, transaction: &Transaction) -> Result<(), ControlError>;
     /// Stops it, and returns when it is gone.
     fn stop_watchdog(&mut self, transaction: &Transaction) -> Result<(), ControlError>;
+    /// Prepares what undoes the transaction at the next boot, before containerd starts.
+    fn arm_recovery(&mut self, transaction: &Transaction) -> Result<(), ControlError>;
+    /// Takes it away again; that there is none is success.
+    fn disarm_recovery(&mut self) -> Result<(), ControlError>;
 }

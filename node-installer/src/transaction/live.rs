@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use super::boot;
 use super::control::{Control, ControlError, Health};
 use crate::args::NodeArgs;
 use crate::cri::Cri;
@@ -31,7 +32,7 @@ pub struct Live<'r> {
     pub node: &'r NodeArgs,
     /// This program's copy on the node, a host path.
     pub installer: PathBuf,
-    /// Whether this process is the watchdog, which must not wait for its own end.
+    /// Whether this process is the watchdog, which must not wait for its own end, or there is none.
     pub is_watchdog: bool,
     /// When containerd was last restarted here, in seconds since the epoch: older words of it are no explanation.
     pub restarted_at: Option<u64>,
@@ -150,6 +151,14 @@ impl Control for Live<'_> {
             transaction.operation, transaction.id
         );
         Ok(systemd.start_transient(&transaction.watchdog, &description, &command)?)
+    }
+
+    fn arm_recovery(&mut self, transaction: &Transaction) -> Result<(), ControlError> {
+        Ok(boot::arm(self.root, transaction, &self.installer)?)
+    }
+
+    fn disarm_recovery(&mut self) -> Result<(), ControlError> {
+        Ok(boot::disarm(self.root)?)
     }
 
     fn stop_watchdog(&mut self, transaction: &Transaction) -> Result<(), ControlError> {

@@ -29,19 +29,7 @@ impl Engine<'_> {
     }
 
     fn try_undo(&mut self, mut transaction: Transaction) -> Result<(), TransactionError> {
-        self.steps.enter("roll back");
-        // Before the first byte goes back, so that a run killed in here is not taken for one that went forward.
-        transaction.stage = Stage::RollingBack;
-        self.journal.write_transaction(&transaction)?;
-        for change in transaction.changes.iter().rev() {
-            self.steps
-                .enter(&format!("restore {}", change.path.display()));
-            match self.current(change)? {
-                Current::Before => {}
-                Current::After => self.put(change, change.before.as_ref())?,
-                Current::Foreign(bytes) => self.withdraw(&transaction, change, bytes)?,
-            }
-        }
+        self.put_back(&mut transaction)?;
         let read_since = match self.control.active_since_us()? {
             Some(active_since) => active_since > transaction.opened_us,
             None => true,
@@ -51,13 +39,40 @@ impl Engine<'_> {
         }
         self.steps.enter("verify");
         self.wait_until_ready(&Expectation::default())?;
+        self.close_undone(&transaction)
+    }
+
+    /// Gives the files their old bytes.
+    pub(super) fn put_back(
+        &mut self,
+        transaction: &mut Transaction,
+    ) -> Result<(), TransactionError> {
+        self.steps.enter("roll back");
+        // Before the first byte goes back, so that a run killed in here is not taken for one that went forward.
+        transaction.stage = Stage::RollingBack;
+        self.journal.write_transaction(transaction)?;
+        for change in transaction.changes.iter().rev() {
+            self.steps
+                .enter(&format!("restore {}", change.path.display()));
+            match self.current(change)? {
+                Current::Before => {}
+                Current::After => self.put(change, change.before.as_ref())?,
+                Current::Foreign(bytes) => self.withdraw(transaction, change, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a transaction whose files are as before.
+    pub(super) fn close_undone(
+        &mut self,
+        transaction: &Transaction,
+    ) -> Result<(), TransactionError> {
         self.steps.enter("close");
         if transaction.operation == "install" {
             self.remove_folders(&transaction.created_folders)?;
         }
-        self.journal.close()?;
-        self.control.stop_watchdog(&transaction)?;
-        Ok(self.journal.prune()?)
+        self.close(transaction)
     }
 
     /// Takes our tables out of a file that somebody else edited meanwhile. What they wrote stays, even if it is not

@@ -154,7 +154,7 @@ fn a_containerd_that_does_not_start_is_put_back_even_through_a_second_crash() {
 fn an_edit_made_while_a_transaction_was_open_survives_the_way_back() {
     let mut node = Node::new();
     let install = node.install();
-    let at_restart = 5;
+    let at_restart = 6;
     assert!(killed(|| drop(
         node.with_engine(at_restart, |engine| engine.run(install))
     )));
@@ -186,4 +186,97 @@ fn a_file_that_changed_since_the_plan_is_not_overwritten() {
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "version = 3 # theirs\n");
     assert_eq!(node.daemon.restarts, 0, "containerd never saw a byte of it");
+}
+
+/// The machine stops and starts again: the recovery unit runs if it is there, and then containerd reads what lies there.
+fn power_cut(node: &mut Node) {
+    if node.is_armed() {
+        node.with_engine(0, |engine| engine.recover_at_boot())
+            .0
+            .unwrap();
+    }
+    node.boot();
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_a_containerd_that_starts() {
+    for allergic in [false, true] {
+        for step in 1.. {
+            let mut node = Node::new();
+            node.daemon.allergic = allergic;
+            let before = node.configuration();
+            let install = node.install();
+            let cut = killed(|| drop(node.with_engine(step, |engine| engine.run(install))));
+            power_cut(&mut node);
+            assert!(node.daemon.running.is_some(), "step {step}");
+            node.with_engine(0, |engine| engine.recover()).0.unwrap();
+            assert!(
+                node.journal.open_transaction().unwrap().is_none(),
+                "step {step}"
+            );
+            assert!(!node.is_armed(), "step {step}");
+            if node.journal.installed().unwrap().is_some() {
+                assert!(node.serves(), "step {step}");
+            } else {
+                assert_eq!(node.configuration(), before, "step {step}");
+            }
+            if !cut {
+                assert!(step > 8, "only {step} steps");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_in_an_uninstall_gives_back_what_stood_there() {
+    for step in 1.. {
+        let mut node = Node::new();
+        let before = node.configuration();
+        let install = node.install();
+        node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+        let installed = node.configuration();
+        let uninstall = node.uninstall();
+        let cut = killed(|| drop(node.with_engine(step, |engine| engine.run(uninstall))));
+        power_cut(&mut node);
+        node.with_engine(0, |engine| engine.recover()).0.unwrap();
+        match node.journal.installed().unwrap() {
+            Some(_) => assert_eq!(
+                (node.serves(), node.configuration()),
+                (true, installed),
+                "step {step}"
+            ),
+            None => assert_eq!(
+                (node.serves(), node.configuration()),
+                (false, before),
+                "step {step}"
+            ),
+        }
+        if !cut {
+            assert!(step > 8, "only {step} steps");
+            break;
+        }
+    }
+}
+
+#[test]
+fn nothing_is_written_before_the_way_back_over_a_reboot_is_there() {
+    let mut node = Node::new();
+    let units = node.root.local(Path::new("/etc/systemd/system"));
+    fs::remove_dir(&units).unwrap();
+    // A file in the folder's place: nothing can be made below it, whoever tries.
+    fs::write(&units, "").unwrap();
+    let before = node.configuration();
+    let install = node.install();
+    let failure = node
+        .with_engine(0, |engine| engine.run(install))
+        .0
+        .unwrap_err();
+    assert_eq!(
+        (failure.outcome, failure.reason),
+        (Outcome::Refused, "RecoveryUnavailable")
+    );
+    assert_eq!(node.configuration(), before);
+    assert!(node.journal.open_transaction().unwrap().is_none());
+    assert_eq!(node.daemon.restarts, 0);
 }

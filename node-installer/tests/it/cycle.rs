@@ -37,6 +37,8 @@ pub(crate) struct Cycle<'k> {
     pub(crate) kind: &'k Kind,
     pub(crate) version: Version,
     pub(crate) root: HostRoot,
+    /// The folder of the node, which is `root` or below it.
+    folder: HostRoot,
     /// What stands before every path of the node: nothing if `root` is its folder.
     prefix: String,
     pub(crate) journal: Journal,
@@ -61,6 +63,7 @@ impl<'k> Cycle<'k> {
         };
         let node = Self {
             journal: Journal::of(&folder).unwrap(),
+            folder,
             dir,
             kind,
             version,
@@ -74,6 +77,7 @@ impl<'k> Cycle<'k> {
             active_since_us: 0,
         };
         fs::create_dir_all(node.dir.path().join("etc/containerd")).unwrap();
+        fs::create_dir_all(node.dir.path().join("etc/systemd/system")).unwrap();
         for (path, text) in kind.files {
             node.write(path, text);
         }

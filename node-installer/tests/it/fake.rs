@@ -16,7 +16,7 @@ use slipway_node_installer::journal::{DaemonRecord, InstalledShim, Journal, Stag
 use slipway_node_installer::report::Steps;
 use slipway_node_installer::spec::Leftovers;
 use slipway_node_installer::systemd::SystemdError;
-use slipway_node_installer::transaction::{Control, ControlError, Engine, Health, now_us};
+use slipway_node_installer::transaction::{Control, ControlError, Engine, Health, boot, now_us};
 
 use crate::golden::CONFIG;
 
@@ -115,6 +115,15 @@ impl Control for Daemon {
         Ok(())
     }
 
+    fn arm_recovery(&mut self, transaction: &Transaction) -> Result<(), ControlError> {
+        let installer = Path::new("/opt/slipway/0123/slipway-node-installer");
+        Ok(boot::arm(&self.root, transaction, installer)?)
+    }
+
+    fn disarm_recovery(&mut self) -> Result<(), ControlError> {
+        Ok(boot::disarm(&self.root)?)
+    }
+
     fn stop_watchdog(&mut self, _: &Transaction) -> Result<(), ControlError> {
         Ok(())
     }
@@ -129,6 +138,7 @@ impl Node {
     pub(crate) fn with(version: (u32, u32), root_file: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();
+        fs::create_dir_all(dir.path().join("etc/systemd/system")).unwrap();
         fs::create_dir_all(dir.path().join("var/lib")).unwrap();
         fs::write(dir.path().join("etc/containerd/config.toml"), root_file).unwrap();
         let root = HostRoot::new(dir.path()).unwrap();
@@ -216,6 +226,7 @@ impl Node {
             payload: "0123".to_owned(),
             owner: None,
             watchdog: "slipway-watchdog-1.service".to_owned(),
+            boot: None,
         })
     }
 
@@ -239,6 +250,19 @@ impl Node {
         installed
             .map(|installed| installed.shims)
             .unwrap_or_default()
+    }
+
+    /// Whether the recovery unit is there, as systemd would find it: wanted by containerd's.
+    pub(crate) fn is_armed(&self) -> bool {
+        let wants = "/etc/systemd/system/containerd.service.wants/slipway-recovery.service";
+        let unit = "/etc/systemd/system/slipway-recovery.service";
+        let wanted = self.root.local(Path::new(wants)).symlink_metadata().is_ok();
+        wanted && self.root.local(Path::new(unit)).exists()
+    }
+
+    /// The machine starts containerd.
+    pub(crate) fn boot(&mut self) {
+        let _ = self.daemon.restart();
     }
 
     pub(crate) fn serves(&self) -> bool {

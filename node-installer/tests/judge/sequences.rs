@@ -19,7 +19,7 @@ const CASES: u32 = 8;
 const SEED: u64 = 1;
 
 /// More than any transaction has steps: a kill there is none.
-const MOST_STEPS: usize = 14;
+const MOST_STEPS: usize = 16;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -160,6 +160,14 @@ fn live(node: &mut Cycle<'_>, steps: &[Step]) -> Result<(), String> {
             ));
         }
         if outcome.is_err() {
+            // Half of the kills are power cuts.
+            let cut = matches!(step, Step::Install { kill_at, .. } | Step::Uninstall { kill_at } if kill_at % 2 == 0);
+            if cut {
+                killable(|| node.power_cut())
+                    .map_err(|why| format!("booting after {step:?}: {why}"))?;
+                node.dump()
+                    .map_err(|why| format!("booted after {step:?}: {why}"))?;
+            }
             killable(|| node.recover())
                 .map_err(|why| format!("recovering from {step:?}: {why}"))?;
         }

@@ -11,7 +11,7 @@ use slipway_node_installer::failure::Failure;
 use slipway_node_installer::journal::{DaemonRecord, Installed, InstalledShim, Stage, Transaction};
 use slipway_node_installer::report::Steps;
 use slipway_node_installer::spec::Leftovers;
-use slipway_node_installer::transaction::{Control, ControlError, Engine, Health, now_us};
+use slipway_node_installer::transaction::{Control, ControlError, Engine, Health, boot, now_us};
 
 use super::{Cycle, INSTALL_ROOT, Reader};
 
@@ -74,6 +74,19 @@ impl Cycle<'_> {
         self.with_engine(kill_at, |engine| engine.run(transaction))
     }
 
+    /// The machine stops, and starts again: what the recovery unit does, if it is there, and then the distribution.
+    pub(crate) fn power_cut(&mut self) -> Result<(), Failure> {
+        if self
+            .folder
+            .local(Path::new("/etc/systemd/system/slipway-recovery.service"))
+            .exists()
+        {
+            self.with_engine(0, |engine| engine.recover_at_boot().map(drop))?;
+        }
+        self.render();
+        Ok(())
+    }
+
     /// Ends what a kill left open.
     pub(crate) fn recover(&mut self) -> Result<(), Failure> {
         self.with_engine(0, |engine| engine.recover().map(drop))
@@ -130,6 +143,7 @@ impl Cycle<'_> {
                 payload: "0123".to_owned(),
                 owner: None,
                 watchdog: "slipway-watchdog-1.service".to_owned(),
+                boot: None,
             })
         })
     }
@@ -217,6 +231,15 @@ impl Control for Cycle<'_> {
 
     fn start_watchdog(&mut self, _: &Transaction) -> Result<(), ControlError> {
         Ok(())
+    }
+
+    fn arm_recovery(&mut self, transaction: &Transaction) -> Result<(), ControlError> {
+        let installer = Path::new("/opt/slipway/0123/slipway-node-installer");
+        Ok(boot::arm(&self.folder, transaction, installer)?)
+    }
+
+    fn disarm_recovery(&mut self) -> Result<(), ControlError> {
+        Ok(boot::disarm(&self.folder)?)
     }
 
     fn stop_watchdog(&mut self, _: &Transaction) -> Result<(), ControlError> {
