@@ -1,13 +1,16 @@
-//! gRPC over a Unix socket, as much of it as one call with one answer needs.
+//! gRPC over a Unix socket: one call at a time, with one answer or a stream of them.
 //!
-//! Each call has a connection of its own, so nothing has to be mended when containerd comes back.
+//! [`call`] makes a connection for each call, so nothing has to be mended when containerd comes back. [`Connection`] is for
+//! who measures, and keeps one.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 
@@ -41,7 +44,7 @@ fn unavailable(error: impl std::fmt::Display) -> Status {
     }
 }
 
-/// Calls `path` (`/package.Service/Method`) and waits for the answer.
+/// Calls `path` (`/package.Service/Method`) on a connection of its own and waits for the answer.
 ///
 /// # Errors
 /// [`Status`]: the server's, or UNAVAILABLE when there is none or `timeout` is over.
@@ -52,19 +55,111 @@ pub fn call<Reply: Message + Default>(
     request: &impl Message,
     timeout: Duration,
 ) -> Result<Reply, Status> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(unavailable)?;
-    runtime.block_on(async {
-        let answer = exchange(socket, path, namespace, frame(request));
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(unavailable(format_args!(
-                "{path}: no answer in {timeout:?}"
-            ))),
-        }
-    })
+    Connection::open(socket, timeout)?.call(path, namespace, request, timeout)
+}
+
+/// A connection that stays open from call to call, as a kubelet's does.
+#[derive(Debug)]
+pub struct Connection {
+    runtime: tokio::runtime::Runtime,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Connects to a socket.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when nobody answers in time.
+    pub fn open(socket: &Path, timeout: Duration) -> Result<Self, Status> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(unavailable)?;
+        let sender = runtime.block_on(in_time("connect", timeout, async {
+            let stream = tokio::net::UnixStream::connect(socket)
+                .await
+                .map_err(|error| unavailable(format_args!("{}: {error}", socket.display())))?;
+            let io = TokioIo::new(stream);
+            let (sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                    .await
+                    .map_err(unavailable)?;
+            tokio::spawn(connection);
+            Ok(sender)
+        }))?;
+        Ok(Self { runtime, sender })
+    }
+
+    /// Calls `path` (`/package.Service/Method`) and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Status`]: the server's, or UNAVAILABLE when the connection or `timeout` is over.
+    pub fn call<Reply: Message + Default>(
+        &mut self,
+        path: &str,
+        namespace: Option<&str>,
+        request: &impl Message,
+        timeout: Duration,
+    ) -> Result<Reply, Status> {
+        let answer = exchange(&mut self.sender, path, namespace, frame(request));
+        self.runtime.block_on(in_time(path, timeout, answer))
+    }
+
+    /// Calls a `path` that answers with a stream, and gives each message to `on` until that wants no more.
+    ///
+    /// # Errors
+    /// [`Status`]: the server's, or UNAVAILABLE when the connection is over.
+    pub fn follow<Reply: Message + Default>(
+        &mut self,
+        path: &str,
+        request: &impl Message,
+        mut on: impl FnMut(Reply) -> ControlFlow<()>,
+    ) -> Result<(), Status> {
+        self.runtime.block_on(async {
+            let request = post(path, None, frame(request))?;
+            let response = self.sender.send_request(request);
+            let mut body = response.await.map_err(unavailable)?.into_body();
+            let mut bytes = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(unavailable)?;
+                if let Some(trailers) = frame.trailers_ref() {
+                    return status(trailers);
+                }
+                bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+                while let Some(message) = next_message(&mut bytes) {
+                    let message = Reply::decode(message)
+                        .map_err(|error| unavailable(format_args!("{path}: {error}")))?;
+                    if on(message).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(unavailable(format_args!("{path}: the stream is over")))
+        })
+    }
+}
+
+async fn in_time<T>(
+    what: &str,
+    timeout: Duration,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(unavailable(format_args!(
+            "{what}: no answer in {timeout:?}"
+        ))),
+    }
+}
+
+/// The first message of a stream, once it is there as a whole.
+fn next_message(bytes: &mut BytesMut) -> Option<Bytes> {
+    let length = bytes.get(1..5)?.try_into().ok().map(u32::from_be_bytes)?;
+    let whole = usize::try_from(length).ok()?.checked_add(5)?;
+    if bytes.len() < whole {
+        return None;
+    }
+    Some(bytes.split_to(whole).freeze().slice(5..))
 }
 
 /// A message with the five bytes before it: not compressed, and how long it is.
@@ -77,20 +172,7 @@ fn frame(request: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-async fn exchange<Reply: Message + Default>(
-    socket: &Path,
-    path: &str,
-    namespace: Option<&str>,
-    body: Bytes,
-) -> Result<Reply, Status> {
-    let stream = tokio::net::UnixStream::connect(socket)
-        .await
-        .map_err(|error| unavailable(format_args!("{}: {error}", socket.display())))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(unavailable)?;
-    tokio::spawn(connection);
+fn post(path: &str, namespace: Option<&str>, body: Bytes) -> Result<Request<Full<Bytes>>, Status> {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(format!("http://localhost{path}"))
@@ -99,7 +181,16 @@ async fn exchange<Reply: Message + Default>(
     if let Some(namespace) = namespace {
         request = request.header("containerd-namespace", namespace);
     }
-    let request = request.body(Full::new(body)).map_err(unavailable)?;
+    request.body(Full::new(body)).map_err(unavailable)
+}
+
+async fn exchange<Reply: Message + Default>(
+    sender: &mut SendRequest<Full<Bytes>>,
+    path: &str,
+    namespace: Option<&str>,
+    body: Bytes,
+) -> Result<Reply, Status> {
+    let request = post(path, namespace, body)?;
     let response = sender.send_request(request).await.map_err(unavailable)?;
     // An error without a message has its status among the headers.
     let headers = response.headers().clone();
@@ -151,6 +242,18 @@ mod tests {
     fn a_message_says_how_long_it_is() {
         let framed = frame(&crate::cri::Id { id: "abc".into() });
         assert_eq!(framed.as_ref(), b"\0\0\0\0\x05\x0a\x03abc");
+    }
+
+    #[test]
+    fn messages_of_a_stream_come_as_they_are_whole() {
+        let id = crate::cri::Id { id: "abc".into() };
+        let both = [frame(&id), frame(&id)].concat();
+        let mut bytes = BytesMut::from(&both[..12]);
+        assert_eq!(next_message(&mut bytes).unwrap().as_ref(), b"\x0a\x03abc");
+        assert_eq!(next_message(&mut bytes), None);
+        bytes.extend_from_slice(&both[12..]);
+        assert_eq!(next_message(&mut bytes).unwrap().as_ref(), b"\x0a\x03abc");
+        assert!(bytes.is_empty());
     }
 
     #[test]

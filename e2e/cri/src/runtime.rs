@@ -51,6 +51,14 @@ impl Runtime {
         }
     }
 
+    /// A connection of its own to the same containerd.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn connection(&self) -> Result<grpc::Connection, Status> {
+        grpc::Connection::open(&self.socket, patiently(PATIENCE))
+    }
+
     /// A method of CRI's `RuntimeService`.
     ///
     /// # Errors

@@ -434,3 +434,28 @@ pub struct PortForwardRequest {
     #[prost(int32, repeated, tag = "2")]
     pub port: Vec<i32>,
 }
+
+/// What `GetContainerEvents` streams.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContainerEventResponse {
+    /// Of which container, or sandbox.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    /// What happened.
+    #[prost(enumeration = "ContainerEventType", tag = "2")]
+    pub container_event_type: i32,
+}
+
+/// What happens to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum ContainerEventType {
+    /// It was made.
+    Created = 0,
+    /// It was started.
+    Started = 1,
+    /// It has ended.
+    Stopped = 2,
+    /// It is gone.
+    Deleted = 3,
+}
