@@ -49,6 +49,10 @@ cri *arguments:
 vm arch *arguments:
     @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
 
+# how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|http|churn, --rounds N)
+bench *arguments:
+    @"{{ testbed }}/bench.sh" {{ arguments }}
+
 # the long cases over CRI, whole machines, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"

@@ -13,7 +13,8 @@ slipway-node-installer slipway-node-installer node -
 slipway-operator slipway-operator release -'
 
 # Built only when asked for by name.
-TESTS='cri-conformance slipway-e2e-cri release -'
+TESTS='cri-conformance slipway-e2e-cri release -
+slipway-bench slipway-bench release -'
 
 if [ -n "${SLIPWAY_QUICK:-}" ]; then
     PROGRAMS=$(awk '{ print $1, $2, "quick", "-" }' <<<"$PROGRAMS")

@@ -33,6 +33,17 @@ cat >"$home/cni/10-pods.conflist" <<CNI
 }
 CNI
 
+# crun TABLE: the other runtime for native containers, where the machine has it.
+crun() {
+    cat <<TOML
+[plugins.'$1'.containerd.runtimes.crun]
+runtime_type = "io.containerd.runc.v2"
+[plugins.'$1'.containerd.runtimes.crun.options]
+BinaryName = "$(type -P crun)"
+SystemdCgroup = $systemd
+TOML
+}
+
 # handlers TABLE: the same runtimes under either name of CRI's table.
 handlers() {
     cat <<TOML
@@ -40,6 +51,7 @@ handlers() {
 runtime_type = "io.containerd.runc.v2"
 [plugins.'$1'.containerd.runtimes.runc.options]
 SystemdCgroup = $systemd
+$(! type -P crun >/dev/null || crun "$1")
 [plugins.'$1'.containerd.runtimes.slipway]
 runtime_type = "$shim/containerd-shim-slipway-v1"
 pod_annotations = ["slipway.dev/*"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# guests.sh [--public]: builds everything that is WebAssembly into $CACHE/stage: the canary, the example, the test guests;
-# with --public also those that nobody here wrote.
+# guests.sh [--public|--bench]: builds everything that is WebAssembly into $CACHE/stage: the canary, the example, the test
+# guests; with --public also those that nobody here wrote, with --bench what the benchmark compares.
 . "$(dirname "$0")/lib.sh"
 exclusively guests
 
@@ -17,6 +17,17 @@ public() {
     echo "$inputs" >"$STAGE/public-guests.inputs"
 }
 [ "${1:-}" != --public ] || public
+
+# bench: also from packages.
+bench() {
+    local inputs
+    inputs=$(fingerprint "$ROOT/bench/guests" "$ROOT/.cargo" "$ROOT/rust-toolchain.toml" "$(command -v npm || true)")
+    [ "$(cat "$STAGE/bench-guests.inputs" 2>/dev/null)" != "$inputs" ] || return 0
+    rm -rf "$STAGE/bench-guests.inputs" "$STAGE/bench-guests"
+    step "building what the benchmark compares" bench-guests "$ROOT/bench/guests/build" "$STAGE/bench-guests"
+    echo "$inputs" >"$STAGE/bench-guests.inputs"
+}
+[ "${1:-}" != --bench ] || bench
 
 INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT"/e2e/guests/{bad-modules,build,commands,http,native} \
     "$ROOT"/e2e/guests/Cargo.{lock,toml} "$ROOT/rust-toolchain.toml")

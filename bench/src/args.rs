@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+/// Measures pods of several handlers through CRI, and shows what was measured.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "slipway-bench", version)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Measures, on the node itself, as root and beside no kubelet
+    Run(Box<Run>),
+    /// Prints the results of a run
+    Show(Show),
+}
+
+/// How to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Run {
+    /// The socket of the node's containerd
+    #[arg(long, default_value = "/run/containerd/containerd.sock")]
+    pub socket: PathBuf,
+    /// The image with the guests of `bench/guests`, on the node already
+    #[arg(long, default_value = "slipway/bench:dev")]
+    pub image: String,
+    /// Where logs go
+    #[arg(long, default_value = "/tmp/slipway-bench")]
+    pub scratch: PathBuf,
+    /// The shim's cache of compiled code, which is set aside for pods that shall find none
+    #[arg(long, default_value = "/var/lib/slipway/cache")]
+    pub cache: PathBuf,
+    /// What is measured, in words: a date, a commit
+    #[arg(long, default_value = "")]
+    pub about: String,
+    /// Where the results go
+    #[arg(long)]
+    pub json: PathBuf,
+    /// Only these parts
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Pods of each kind that are started one at a time
+    #[arg(long, default_value_t = 30)]
+    pub rounds: u32,
+    /// Times that 24 pods of each kind are started several at a time
+    #[arg(long, default_value_t = 3)]
+    pub batches: u32,
+    /// How many pods that is at a time
+    #[arg(long, default_value_t = 4)]
+    pub at_once: u32,
+    /// How many pods are kept while memory is looked at
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 200])]
+    pub pods: Vec<u32>,
+    /// Times that each server is asked for a while
+    #[arg(long, default_value_t = 5)]
+    pub http_rounds: u32,
+    /// How long that is, in seconds
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Pods that come and go while it is watched what stays
+    #[arg(long, default_value_t = 1000)]
+    pub churn: u32,
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// How fast pods come and go
+    Start,
+    /// What a pod that is kept takes
+    Memory,
+    /// Requests
+    Http,
+    /// What stays behind
+    Churn,
+}
+
+impl Run {
+    /// Whether a part is wanted.
+    #[must_use]
+    pub fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+/// What to show.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Show {
+    /// The results of a run
+    pub json: PathBuf,
+    /// A page whose block between the marks `bench` is written anew
+    #[arg(long)]
+    pub markdown: Option<PathBuf>,
+}
