@@ -82,6 +82,7 @@ impl Reason for TransactionError {
         match self {
             Self::Journal(error) => error.reason(),
             Self::File(FileError::ReadOnly { .. }) => "ConfigReadOnly",
+            Self::File(error) if error.is_full() => error.reason(),
             Self::File(_) => "WriteFailed",
             Self::Root(error) => error.reason(),
             Self::Control(error) => error.reason(),

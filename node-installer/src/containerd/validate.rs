@@ -91,6 +91,7 @@ impl Reason for ValidateError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Command(error) => error.reason(),
+            Self::File(error) if error.is_full() => error.reason(),
             Self::File(FileError::Io { .. }) => "ConfigReadOnly",
             Self::File(error) => error.reason(),
             Self::Root(error) => error.reason(),

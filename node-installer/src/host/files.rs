@@ -84,8 +84,17 @@ impl Reason for FileError {
         match self {
             Self::ReadOnly { .. } => "ConfigReadOnly",
             Self::TooLarge { .. } | Self::NotRegular { .. } => "ConfigUnreadable",
+            error if error.is_full() => "DiskFull",
             Self::Io { .. } => "HostFileError",
         }
+    }
+}
+
+impl FileError {
+    /// Whether the file system has no room, or the user none on it.
+    pub fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
     }
 }
 

@@ -52,6 +52,7 @@ pub enum JournalError {
 impl Reason for JournalError {
     fn reason(&self) -> &'static str {
         match self {
+            Self::File(error) if error.is_full() => error.reason(),
             Self::File(_) | Self::Root(_) => "JournalUnavailable",
             Self::Damaged { .. } => "JournalDamaged",
             Self::Newer { .. } => "JournalNewer",

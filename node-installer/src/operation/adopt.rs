@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::settle::Found;
-use crate::containerd::dump::Runtime;
+use tokio::runtime::Runtime;
+
+use crate::containerd::dump::Runtime as Handled;
 use crate::failure::Failure;
+use crate::host::HostRoot;
 use crate::journal::InstalledShim;
 use crate::payload::{place, source};
 use crate::spec::Spec;
 
 /// Whether the host's shim is there and runs.
-pub(super) fn verify(found: &Found<'_>, path: &Path) -> Result<(), Failure> {
-    let root = &found.session.root;
+pub(super) fn verify(runtime: &Runtime, root: &HostRoot, path: &Path) -> Result<(), Failure> {
     let local = root
         .locate(path)
         .map_err(|error| Failure::refused(&error))?;
@@ -30,16 +31,21 @@ pub(super) fn verify(found: &Found<'_>, path: &Path) -> Result<(), Failure> {
         return Err(refusal("is no executable file"));
     }
     source::check_architecture(&local).map_err(|error| Failure::refused(&error))?;
-    place::probe(&found.session.runtime, root, path).map_err(|error| Failure::refused(&error))
+    place::probe(runtime, root, path).map_err(|error| Failure::refused(&error))
 }
 
 /// What to record of it: the handlers to write, and those that somebody else's tables serve with this shim already.
-pub(super) fn shim(found: &Found<'_>, spec: &Spec, path: &Path) -> Result<InstalledShim, Failure> {
+pub(super) fn shim(
+    runtimes: &BTreeMap<String, Handled>,
+    is_ours: impl Fn(&str, &str) -> bool,
+    spec: &Spec,
+    path: &Path,
+) -> Result<InstalledShim, Failure> {
     let mut served = BTreeMap::new();
     let mut handlers = Vec::new();
     for handler in spec.tables(path) {
-        let table = found.dump.runtimes.get(&handler.name);
-        match table.filter(|table| !found.is_ours(&handler.name, &table.runtime_type)) {
+        let table = runtimes.get(&handler.name);
+        match table.filter(|table| !is_ours(&handler.name, &table.runtime_type)) {
             None => handlers.push(handler),
             Some(table) if is_by(table, path) => {
                 served.insert(handler.name, table.runtime_type.clone());
@@ -68,7 +74,7 @@ pub(super) fn shim(found: &Found<'_>, spec: &Spec, path: &Path) -> Result<Instal
 
 /// Whether a table names a shim: by its path, or by the name that containerd turns into a file's
 /// (`io.containerd.spin.v2` is `containerd-shim-spin-v2`; `BinaryName`, containerd `pkg/shim/util.go`).
-fn is_by(table: &Runtime, path: &Path) -> bool {
+fn is_by(table: &Handled, path: &Path) -> bool {
     let set = |key: &str| {
         let value = table.settings.get(key)?.trim_matches(['"', '\'']);
         Some(Path::new(value))
@@ -91,6 +97,69 @@ fn is_by(table: &Runtime, path: &Path) -> bool {
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::fs;
+
+    #[test]
+    fn only_what_is_there_and_runs_is_adopted() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let root = HostRoot::new(Path::new("/")).unwrap();
+        let shim = dir.path().join("containerd-shim-x-v1");
+        let try_it = || {
+            verify(&runtime, &root, &shim)
+                .err()
+                .map(|failure| failure.reason)
+        };
+        assert_eq!(try_it(), Some("AdoptUnusable"), "it is not there");
+        fs::write(&shim, "#!/bin/sh\n[ \"$1\" = -v ]\n").unwrap();
+        assert_eq!(try_it(), Some("AdoptUnusable"), "it is not executable");
+        let executable = || fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+        executable();
+        assert_eq!(try_it(), None);
+        fs::write(&shim, "#!/bin/sh\nexit 1\n").unwrap();
+        assert_eq!(try_it(), Some("PayloadNotRunnable"));
+        let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
+        elf.extend(22u16.to_le_bytes());
+        fs::write(&shim, elf).unwrap();
+        assert_eq!(try_it(), Some("WrongArchitecture"));
+        fs::remove_file(&shim).unwrap();
+        fs::create_dir(&shim).unwrap();
+        assert_eq!(try_it(), Some("AdoptUnusable"), "a folder");
+    }
+
+    #[test]
+    fn handlers_that_somebody_serves_are_verified_and_the_others_written() {
+        let path = Path::new("/usr/local/bin/containerd-shim-spin-v2");
+        let spec: Spec = r#"{"handlers":[{"name":"spin"},{"name":"spin-slow"},{"name":"mine"}]}"#
+            .parse()
+            .unwrap();
+        let table = |kind: &str| Handled {
+            runtime_type: kind.to_owned(),
+            settings: BTreeMap::new(),
+        };
+        let mut runtimes = BTreeMap::from([
+            ("runc".to_owned(), table("io.containerd.runc.v2")),
+            ("spin".to_owned(), table("io.containerd.spin.v2")),
+            (
+                "mine".to_owned(),
+                table("/usr/local/bin/containerd-shim-spin-v2"),
+            ),
+        ]);
+        let is_ours = |name: &str, _: &str| name == "mine";
+        let found = shim(&runtimes, is_ours, &spec, path).unwrap();
+        let written: Vec<&str> = found.handlers.iter().map(|h| h.name.as_str()).collect();
+        assert_eq!(written, ["spin-slow", "mine"]);
+        assert_eq!(found.served["spin"], "io.containerd.spin.v2");
+        assert_eq!((found.served.len(), found.digest), (1, None));
+
+        runtimes.insert("spin-slow".to_owned(), table("io.containerd.kata.v2"));
+        let failure = shim(&runtimes, is_ours, &spec, path).unwrap_err();
+        assert_eq!(failure.reason, "HandlerTaken");
+        assert!(failure.message.contains("spin-slow"), "{}", failure.message);
+    }
 
     #[rstest]
     #[case("/usr/local/bin/containerd-shim-spin-v2", None, true)]
@@ -111,7 +180,7 @@ mod tests {
         #[case] expected: bool,
     ) {
         let path = runtime_path.map(|path| ("runtime_path".to_owned(), path.to_owned()));
-        let table = Runtime {
+        let table = Handled {
             runtime_type: runtime_type.to_owned(),
             settings: path.into_iter().collect(),
         };

@@ -49,8 +49,12 @@ fn install_locked(
     let (shim, payload) = match &spec.adopt {
         Some(path) => {
             report.enter("adopt");
-            adopt::verify(&found, path)?;
-            (adopt::shim(&found, spec, path)?, None)
+            adopt::verify(&session.runtime, root, path)?;
+            let is_ours = |name: &str, kind: &str| found.is_ours(name, kind);
+            (
+                adopt::shim(&found.dump.runtimes, is_ours, spec, path)?,
+                None,
+            )
         }
         None => {
             report.enter("payload");

@@ -57,6 +57,7 @@ pub enum PlaceError {
 impl Reason for PlaceError {
     fn reason(&self) -> &'static str {
         match self {
+            Self::File(error) if error.is_full() => error.reason(),
             Self::File(_) => "InstallRootUnwritable",
             Self::Root(error) => error.reason(),
             Self::Command(_) | Self::Probe { .. } => "PayloadNotRunnable",
@@ -83,14 +84,32 @@ pub fn place(
     let created_folders = created.iter().map(|path| host_of(root, path)).collect();
     files::sweep(&base);
 
+    match put(&base, payload) {
+        Ok(new) => Ok(Placed {
+            folder: host_folder,
+            new,
+            created_folders,
+        }),
+        Err(error) => {
+            // What could not be filled is not left behind either.
+            for folder in created.iter().rev() {
+                let _ = files::remove_folder_if_empty(folder);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Whether the payload was not there before.
+fn put(base: &Path, payload: &Payload) -> Result<bool, PlaceError> {
     let target = base.join(&payload.digest);
     let new = !target.exists();
     if new {
         let temp = tempfile::Builder::new()
             .prefix(".slipway-")
             .suffix(".tmp")
-            .tempdir_in(&base);
-        let temp = temp.map_err(io_error("create a folder in", &base))?;
+            .tempdir_in(base);
+        let temp = temp.map_err(io_error("create a folder in", base))?;
         for file in &payload.files {
             copy(
                 &file.path,
@@ -107,18 +126,14 @@ pub fn place(
         files::sync_folder(temp.path())?;
         let temp = temp.keep();
         fs::rename(&temp, &target).map_err(io_error("create", &target))?;
-        files::sync_folder(&base)?;
+        files::sync_folder(base)?;
     } else {
         for file in &payload.files {
             replace_if_different(&file.path, &target.join(&file.name), Some(&file.sha256))?;
         }
         replace_if_different(Path::new("/proc/self/exe"), &target.join(INSTALLER), None)?;
     }
-    Ok(Placed {
-        folder: host_folder,
-        new,
-        created_folders,
-    })
+    Ok(new)
 }
 
 /// Makes sure that a copy of this program is on the node, and returns the folders made for it, host paths. For what
@@ -181,8 +196,12 @@ fn replace_if_different(from: &Path, to: &Path, sha256: Option<&str>) -> Result<
     // A running binary cannot be written to, and must not change under its process: replace by rename.
     let temp = to.with_file_name(format!(".slipway-{}.tmp", &wanted[..16]));
     let _ = fs::remove_file(&temp);
-    copy(from, &temp, Some(&wanted))?;
-    fs::rename(&temp, to).map_err(io_error("replace", to))?;
+    let copied = copy(from, &temp, Some(&wanted))
+        .and_then(|()| Ok(fs::rename(&temp, to).map_err(io_error("replace", to))?));
+    if copied.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    copied?;
     files::sync_folder(to.parent().unwrap_or(Path::new("/")))?;
     Ok(())
 }

@@ -42,6 +42,8 @@ pub(crate) struct Daemon {
     /// Refuses to start with our drop-in there.
     pub(crate) allergic: bool,
     pub(crate) watchdogs: usize,
+    /// Whether systemd does not answer.
+    pub(crate) unreachable: bool,
 }
 
 /// Counts steps, and kills the process (as far as a test can) at one of them.
@@ -111,6 +113,13 @@ impl Control for Daemon {
     }
 
     fn start_watchdog(&mut self, _: &Transaction) -> Result<(), ControlError> {
+        if self.unreachable {
+            let error = SystemdError::Connect {
+                path: "/run/systemd/private".into(),
+                source: std::io::ErrorKind::NotFound.into(),
+            };
+            return Err(error.into());
+        }
         self.watchdogs += 1;
         Ok(())
     }
@@ -150,6 +159,7 @@ impl Node {
             restarts: 0,
             allergic: false,
             watchdogs: 0,
+            unreachable: false,
         };
         daemon.restart().unwrap();
         daemon.restarts = 0;

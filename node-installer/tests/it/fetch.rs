@@ -102,13 +102,20 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Fetches a body into a folder.
+pub(crate) fn download_of(body: &[u8], out: &Path) -> Result<Vec<String>, FetchError> {
+    let served = body.to_vec();
+    let server = Server::plain(move |_, _| Answer::ok(&served));
+    run(
+        &direct(),
+        &order(format!("http://{}/x", server.address), body, out),
+    )
+}
+
 /// Fetches a body that a server has; the folder must be empty after a failure.
 fn fetch_body(body: &[u8]) -> Result<Vec<String>, FetchError> {
     let dir = tempfile::tempdir().unwrap();
-    let served = body.to_vec();
-    let server = Server::plain(move |_, _| Answer::ok(&served));
-    let order = order(format!("http://{}/x", server.address), body, dir.path());
-    let result = run(&direct(), &order);
+    let result = download_of(body, dir.path());
     if result.is_err() {
         assert_eq!(files(dir.path()), [] as [PathBuf; 0]);
     }
@@ -404,6 +411,16 @@ fn the_command_reports_and_heeds_the_proxy_of_its_environment() {
         report["message"].as_str(),
         Some("http://shims.invalid/none answers 404 Not Found")
     );
+}
+
+#[test]
+fn what_a_killed_run_left_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join(".slipway-cut.tmp/unpacked");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join(BINARY), "half").unwrap();
+    assert_eq!(download_of(&elf(), dir.path()).unwrap(), [BINARY]);
+    assert_eq!(files(dir.path()), [dir.path().join(BINARY)]);
 }
 
 #[test]

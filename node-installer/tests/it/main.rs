@@ -6,6 +6,7 @@
     reason = "a method path is less general over lifetimes"
 )]
 
+mod bad_input;
 mod crash;
 #[allow(dead_code, reason = "tests/judge uses the rest")]
 mod cycle;
