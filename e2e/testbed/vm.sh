@@ -2,6 +2,7 @@
 # vm.sh ARCH [ARGUMENT...]: tests on a whole machine, x86_64 or aarch64, that QEMU emulates: Debian with systemd, cgroup
 # v2, and two containerds. The machine boots, runs what vm/inside/run says, boots once more in between, and ends; its answer
 # is shown while it comes. Arguments choose the cases of cri-conformance (--filter :: is all of them), else the list below.
+# With SLIPWAY_VM_POWER_CUTS=yes it does nothing but cut the power at each step of an install and an uninstall.
 # No KVM: nested machines offer one that does not carry a stock kernel.
 . "$(dirname "$0")/lib.sh"
 
@@ -59,6 +60,7 @@ disk() {
     done
     install -m 0755 "$containerd"/{containerd,containerd-shim-runc-v2,ctr} "$WORK/disk/containerd-2.4/"
     printf '%s\n' "${CASES[@]}" >"$WORK/disk/cases"
+    [ "${SLIPWAY_VM_POWER_CUTS:-}" != yes ] || touch "$WORK/disk/only-power-cuts"
     images
     mke2fs -q -t ext4 -L slipway -d "$WORK/disk" "$WORK/disk.img" 512M
     rm -rf "$WORK/disk"
