@@ -69,6 +69,15 @@ pub enum DetectError {
         /// The process.
         name: String,
     },
+    /// CRI-O, which runs no shims.
+    #[error(
+        "the kubelet uses {endpoint}, which is served by CRI-O: a shim speaks containerd's protocol, which CRI-O does not; \
+         choose nodes with containerd, or give this one a runtime of its own in /etc/crio/crio.conf.d"
+    )]
+    CriO {
+        /// The socket.
+        endpoint: PathBuf,
+    },
     /// Several runtimes, and nobody says which one counts.
     #[error(
         "{found} both serve CRI, and no kubelet says which it uses: set containerRuntimeEndpoint in its configuration, or stop the other"
@@ -153,7 +162,7 @@ impl Reason for DetectError {
     fn reason(&self) -> &'static str {
         match self {
             Self::NotFound { .. } | Self::NoBinary(_) => "ContainerdNotFound",
-            Self::OtherRuntime { .. } => "RuntimeUnsupported",
+            Self::OtherRuntime { .. } | Self::CriO { .. } => "RuntimeUnsupported",
             Self::Ambiguous { .. } => "ContainerdAmbiguous",
             Self::Encoding { .. } => "ConfigUnparsable",
             Self::CriDisabled { .. } => "CriDisabled",
@@ -172,6 +181,11 @@ impl Reason for DetectError {
 /// Finds it.
 pub fn detect(runtime: &Runtime, root: &HostRoot) -> Result<Daemon, DetectError> {
     let found = find::serving(root)?;
+    if found.name == "crio" {
+        return Err(DetectError::CriO {
+            endpoint: found.socket,
+        });
+    }
     if found.name != "containerd" {
         return Err(DetectError::OtherRuntime {
             endpoint: found.socket,

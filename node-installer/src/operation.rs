@@ -37,9 +37,9 @@ pub fn run(args: Args) -> ExitCode {
         Command::Copy(args) => reported("copy", args.report.as_deref(), |report| {
             copy::run(&args, report)
         }),
-        Command::Recover(args) => reported("recover", args.report.as_deref(), |report| {
-            recover::recover(&args, report)
-        }),
+        Command::Recover(args) => {
+            on_node("recover", &args, |report| recover::recover(&args, report))
+        }
         Command::Status(args) => status::print(&args),
         Command::RunInRoot(args) => {
             let error = command::become_in_root(&args);

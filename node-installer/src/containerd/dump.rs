@@ -238,5 +238,8 @@ mod tests {
             Some("io.containerd.cri.v1.images")
         );
         assert_eq!(Dump::default().disabled_cri(), None);
+        let docker = "disabled_plugins = [\"cri\"]\n";
+        assert_eq!(disabled_cri_in(docker).as_deref(), Some("cri"));
+        assert_eq!(disabled_cri_in("version = 3\n"), None);
     }
 }

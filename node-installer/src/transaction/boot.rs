@@ -71,13 +71,21 @@ pub fn disarm(root: &HostRoot) -> Result<(), FileError> {
             .extension()
             .is_some_and(|extension| extension == "wants")
         {
-            files::remove(&folder.join(UNIT))?;
+            remove(&folder.join(UNIT))?;
         }
     }
     if let Some(made) = made {
         files::remove_folder_if_empty(&root.local(&made))?;
     }
-    files::remove(&unit)
+    remove(&unit)
+}
+
+/// A read-only file system refuses the removal even of what is not there, and hosts that have one are only adopted.
+fn remove(path: &Path) -> Result<(), FileError> {
+    match path.symlink_metadata() {
+        Ok(_) => files::remove(path),
+        Err(_) => Ok(()),
+    }
 }
 
 fn wants(transaction: &Transaction) -> PathBuf {

@@ -10,6 +10,7 @@ mod bad_input;
 mod crash;
 #[allow(dead_code, reason = "tests/judge uses the rest")]
 mod cycle;
+mod detect;
 mod fake;
 mod fetch;
 mod golden;
