@@ -139,7 +139,7 @@ fn worker(results: &Results, subject: &Subject, pods: u32) -> Option<f64> {
 
 fn requests(http: Option<&Http>) -> [Goal; 4] {
     const AT: usize = 16;
-    let of = |server, figure: fn(&Served) -> &Vec<f64>| Some(http?.served(server, AT)?.of(figure));
+    let of = |server, figure: fn(&Served) -> &Vec<f64>| http?.served(server, AT)?.of(figure);
     let ratio = |a, b, figure| Some(of(a, figure)? / of(b, figure)?);
     [
         at_least(

@@ -65,8 +65,8 @@ pub(crate) struct Served {
 
 impl Served {
     /// A figure's median.
-    pub(crate) fn of(&self, figure: impl Fn(&Self) -> &Vec<f64>) -> f64 {
-        median(figure(self)).unwrap_or(f64::NAN)
+    pub(crate) fn of(&self, figure: impl Fn(&Self) -> &Vec<f64>) -> Option<f64> {
+        median(figure(self))
     }
 }
 

@@ -43,9 +43,20 @@ pub(crate) fn all() -> BTreeSet<u32> {
 
 /// A process's name and size, unless it has gone.
 pub(crate) fn look(pid: u32) -> Option<(String, Size)> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let given = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let sizes = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    Some((name.trim().to_owned(), size(&sizes)))
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    Some((name(given.trim(), &program).to_owned(), size(&sizes)))
+}
+
+/// The program's name, unless the process has given itself another: the kernel keeps 15 bytes of either.
+fn name<'a>(given: &'a str, program: &'a str) -> &'a str {
+    if program.starts_with(given) {
+        program
+    } else {
+        given
+    }
 }
 
 /// The size in the text of `smaps_rollup`.
@@ -120,6 +131,13 @@ mod tests {
         let size = size(text);
         assert_eq!((size.pss, size.uss), (205.0, 92.0));
         assert_eq!(size.each(2).uss, 46.0);
+    }
+
+    #[test]
+    fn a_name_is_whole() {
+        let shim = "containerd-shim-slipway-v1";
+        assert_eq!(name("containerd-shim", shim), shim);
+        assert_eq!(name("slipway-pause", shim), "slipway-pause");
     }
 
     #[test]

@@ -21,10 +21,12 @@ while [ $# -gt 0 ]; do
 done
 NODE_PROGRAMS=(containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-bench)
 
-# build_wasmtime FOLDER VERSION: as it is published, for the machine's own libc.
+# build_wasmtime FOLDER VERSION: with what `serve` uses of its features, for the machine's own libc as it is published.
 build_wasmtime() {
-    cargo install --locked --root "$1.new" --version "$2" wasmtime-cli
-    rm -rf "$1"
+    rm -rf "$1" "$1.new" "$1.target"
+    CARGO_TARGET_DIR=$1.target cargo install --locked --root "$1.new" --version "$2" wasmtime-cli --no-default-features \
+        --features run,serve,cranelift,parallel-compilation,pooling-allocator,component-model-async,logging
+    rm -rf "$1.target"
     mv "$1.new" "$1"
 }
 
@@ -59,7 +61,7 @@ dynamic() {
     while read -r library; do
         cp -L "$library" "$WORK/loader/"
     done < <(ldd "$1" | grep -o '/[^ ]*')
-    mv "$WORK"/loader/ld-linux-* "$WORK/loader/loader"
+    cp "$WORK"/loader/ld-linux-* "$WORK/loader/loader"
 }
 
 pause() { "$ROOT/tools/zig-cc-$ARCH" -static -Os -s -o "$WORK/pause" "$TESTBED/node/pause.c"; }

@@ -17,23 +17,23 @@ pub(super) fn section(http: &Http) -> Section {
     ]);
     let mut served: Vec<&Served> = http.served.iter().collect();
     served.sort_by_key(|served| served.connections);
+    let cell = |number: Option<f64>| number.map_or_else(nothing, |number| format!("{number:.0}"));
     for served in served {
         let rate = served.of(|served| &served.rates);
         let against = |server| {
-            let other = http.served(server, served.connections);
-            other.map_or_else(nothing, |other| {
-                format!("{:.2}", rate / other.of(|served| &served.rates))
-            })
+            let other = http.served(server, served.connections)?;
+            Some(rate? / other.of(|served| &served.rates)?)
         };
+        let ratio = |server| against(server).map_or_else(nothing, |ratio| format!("{ratio:.2}"));
         table.row([
             served.server.clone(),
             served.connections.to_string(),
-            format!("{rate:.0}"),
-            against(NATIVE),
-            against(WASMTIME),
-            format!("{:.0}", served.of(|served| &served.rates_cpu)),
-            format!("{:.0}", served.of(|served| &served.p50)),
-            format!("{:.0}", served.of(|served| &served.p99)),
+            cell(rate),
+            ratio(NATIVE),
+            ratio(WASMTIME),
+            cell(served.of(|served| &served.rates_cpu)),
+            cell(served.of(|served| &served.p50)),
+            cell(served.of(|served| &served.p99)),
         ]);
     }
     Section {
