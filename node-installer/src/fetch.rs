@@ -9,7 +9,7 @@ mod connection;
 mod download;
 mod place;
 
-pub use archive::ArchiveError;
+pub use archive::{ArchiveError, unpack};
 pub use connection::{ConnectError, Dialer};
 pub use download::DownloadError;
 
@@ -143,6 +143,6 @@ pub async fn fetch(dialer: &Dialer, order: &Order) -> Result<Vec<String>, FetchE
         });
     }
     let most = order.max_bytes.saturating_mul(4);
-    archive::unpack(&place.download(), &order.binary, &place.unpacked(), most)?;
+    unpack(&place.download(), &order.binary, &place.unpacked(), most)?;
     place.finish()
 }

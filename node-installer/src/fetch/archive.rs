@@ -86,12 +86,10 @@ enum Format {
 
 /// Unpacks a download into a folder: the binary, and what lies beside it in the archive. Anything in the archive that
 /// is not a plain file or folder inside it refuses the whole.
-pub(super) fn unpack(
-    download: &Path,
-    binary: &str,
-    into: &Path,
-    most: u64,
-) -> Result<(), FetchError> {
+///
+/// # Errors
+/// When it is refused, or the folder takes no more. Files may be left in the folder then.
+pub fn unpack(download: &Path, binary: &str, into: &Path, most: u64) -> Result<(), FetchError> {
     let mut file = File::open(download).map_err(io_error("open", download))?;
     match format(&mut file)? {
         Format::Elf => {

@@ -108,9 +108,7 @@ fn install_locked(
     {
         leftovers::remove(&found, spec.leftovers, report);
         collect_old(&found, goal.as_ref(), report);
-        let message = format!("the node already serves {names}");
-        report.end(Outcome::Unchanged, "Unchanged", message);
-        return Ok(());
+        return unchanged(&names, report);
     }
     match found.settle(
         "install",
@@ -134,6 +132,12 @@ fn install_locked(
         "Installed",
         format!("containerd serves {names}"),
     );
+    Ok(())
+}
+
+fn unchanged(names: &str, report: &mut Report) -> Result<(), Failure> {
+    let message = format!("the node already serves {names}");
+    report.end(Outcome::Unchanged, "Unchanged", message);
     Ok(())
 }
 

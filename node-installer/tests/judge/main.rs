@@ -20,9 +20,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rstest::rstest;
+use slipway_node_installer::containerd::handler::Sandboxer;
 use slipway_node_installer::containerd::version::Version;
 
-use cycle::transactions::{Shims, ours};
+use cycle::transactions::{Shims, adopted, ours};
 use cycle::{Cycle, Reader};
 use nodes::Kind;
 
@@ -101,6 +102,83 @@ fn every_kind_of_node_is_installed_upgraded_and_given_back(
     assert!(
         installed > 10,
         "only {installed} kinds of nodes were installed"
+    );
+}
+
+/// Options, sandboxer, annotations, local image pull and an adopted shim, as containerd itself understands them.
+#[rstest]
+fn handlers_say_all_that_was_asked_for(#[values("1.6", "1.7", "2.1", "2.4")] name: &str) {
+    let real = Real::new(name);
+    let mut pulling = 0;
+    for kind in real.kinds() {
+        let mut node = real.node(kind);
+        let before = node.tree();
+        let version = real.version;
+        let mut shim = ours("0123", &["wasmtime"]);
+        let options = serde_json::json!({
+            "http_request_timeout": "30s", "list": [1, 2], "deep": {"on": true}, "odd key": -0.5,
+        });
+        let handler = &mut shim.handlers[0];
+        handler.options = options.as_object().cloned().unwrap();
+        if version.takes_our_sandboxes() {
+            handler.sandboxer = Sandboxer::Shim;
+        }
+        shim.local_image_pull = true;
+        let mut shims = Shims::from([
+            ("slipway".to_owned(), shim),
+            ("lunatic".to_owned(), adopted()),
+        ]);
+        // What is appended to a file of others cannot name a section that may be there already, nor one without version
+        // a plugin that old versions do not know.
+        let room = match node.configuration(shims.clone()) {
+            Ok(_) => true,
+            Err(failure) => {
+                let why = &failure.message;
+                assert!(why.contains("local image pull"), "{}: {why}", kind.name);
+                shims.get_mut("slipway").unwrap().local_image_pull = false;
+                false
+            }
+        };
+        node.become_node(shims, 0)
+            .unwrap_or_else(|failure| panic!("{} with containerd {name}: {failure:?}", kind.name));
+        let dump = node.dump().unwrap();
+        let set = |key: &str| {
+            let value = dump.runtimes["wasmtime"].settings.get(key);
+            value.map(|value| value.replace('\'', "\""))
+        };
+        let context = format!("{} with containerd {name}", kind.name);
+        assert_eq!(
+            set("options.http_request_timeout").as_deref(),
+            Some("\"30s\""),
+            "{context}"
+        );
+        assert_eq!(set("options.list").as_deref(), Some("[1, 2]"), "{context}");
+        assert_eq!(set("options.deep.on").as_deref(), Some("true"), "{context}");
+        assert_eq!(set("options.odd key").as_deref(), Some("-0.5"), "{context}");
+        assert_eq!(
+            set("pod_annotations").as_deref(),
+            Some("[\"slipway.dev/*\"]"),
+            "{context}"
+        );
+        let sandboxer = version.takes_our_sandboxes().then_some("\"shim\"");
+        assert_eq!(set("sandboxer").as_deref(), sandboxer, "{context}");
+        assert!(
+            dump.runtimes["lunatic"]
+                .runtime_type
+                .starts_with("/usr/local/bin/"),
+            "{context}"
+        );
+        if version.knows_local_image_pull() && room {
+            assert!(dump.local_image_pull, "{context}");
+            pulling += 1;
+        }
+        node.become_node(Shims::new(), 0).unwrap();
+        assert_eq!(node.tree(), before, "{context}");
+    }
+    assert_eq!(
+        pulling > 3,
+        real.version.knows_local_image_pull(),
+        "{pulling} kinds"
     );
 }
 
