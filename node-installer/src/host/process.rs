@@ -130,6 +130,11 @@ pub fn boot_id(root: &HostRoot) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
+/// Names one start of the node's init: a node that is a container (kind's) starts anew in the same boot of its kernel.
+pub fn init_start(root: &HostRoot) -> Option<String> {
+    Some(format!("{}/{}", boot_id(root)?, start_time(root, 1)?))
+}
+
 /// Who serves a socket: the peer of a connection, or, when that is outside our PID namespace (the kernel then says 0),
 /// the process that holds the listening socket's inode.
 pub fn owner_of_socket(root: &HostRoot, socket: &Path) -> Option<u32> {
@@ -249,6 +254,8 @@ mod tests {
             (std::process::id(), Some(started))
         );
         assert!(!arguments(&root, pid).is_empty());
+        let init = init_start(&root).unwrap();
+        assert!(init.starts_with(&boot_id(&root).unwrap()), "{init}");
         assert!(executable(&root, pid).unwrap().1);
     }
 }

@@ -101,7 +101,8 @@ pub struct Transaction {
     pub owner: Option<(u32, u64)>,
     /// The watchdog's unit.
     pub watchdog: String,
-    /// The boot in which it was opened: in the same, the watchdog is there to undo it.
+    /// The start of the node in which it was opened ([`init_start`](crate::host::process::init_start)): in the same, the
+    /// watchdog is there to undo it.
     #[serde(default)]
     pub boot: Option<String>,
 }

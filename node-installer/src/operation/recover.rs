@@ -23,7 +23,7 @@ pub(super) fn recover(args: &NodeArgs, report: &mut Report) -> Result<(), Failur
         report.end(Outcome::Unchanged, "NothingOpen", "no transaction is open");
         return Ok(());
     };
-    if open.boot.is_some() && open.boot == process::boot_id(&root) {
+    if open.boot.is_some() && open.boot == process::init_start(&root) {
         report.end(
             Outcome::Unchanged,
             "SameBoot",

@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             install_root: self.args.install_root.clone(),
             payload: watchdog_digest.to_owned(),
             owner: process::own_identity(&self.root),
-            boot: process::boot_id(&self.root),
+            boot: process::init_start(&self.root),
         }
     }
 }
