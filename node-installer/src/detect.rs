@@ -25,6 +25,12 @@ use find::Found;
 /// containerd's default state folder.
 const DEFAULT_STATE: &str = "/run/containerd";
 
+/// The folder of MicroK8s' snap in which also a strictly confined one finds programs of others (kwasm-installer#19).
+const SNAP_COMMON: &str = "/var/snap/microk8s/common";
+
+/// What says how the snap is confined.
+const SNAP: &str = "/snap/microk8s/current/meta/snap.yaml";
+
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// The containerd of a node.
@@ -108,6 +114,14 @@ pub enum DetectError {
         /// The unit.
         unit: String,
     },
+    /// A snap that runs nothing from elsewhere.
+    #[error(
+        "MicroK8s is strictly confined and runs no programs from {install_root}: use an install root below {SNAP_COMMON}"
+    )]
+    Confined {
+        /// Where the binaries should have gone.
+        install_root: PathBuf,
+    },
     /// The root file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -166,6 +180,7 @@ impl Reason for DetectError {
             Self::Ambiguous { .. } => "ContainerdAmbiguous",
             Self::Encoding { .. } => "ConfigUnparsable",
             Self::CriDisabled { .. } => "CriDisabled",
+            Self::Confined { .. } => "InstallRootConfined",
             Self::File(error) => error.reason(),
             Self::Document(error) => error.reason(),
             Self::Layout(error) => error.reason(),
@@ -255,6 +270,32 @@ fn no_cri(
             source,
         },
     }
+}
+
+/// Refuses an install root from which this distribution's containerd could run nothing.
+///
+/// # Errors
+/// With a strictly confined MicroK8s.
+pub fn check_install_root(
+    root: &HostRoot,
+    distribution: Distribution,
+    install_root: &Path,
+) -> Result<(), DetectError> {
+    if distribution != Distribution::MicroK8s || install_root.starts_with(SNAP_COMMON) {
+        return Ok(());
+    }
+    let snap = files::read(&root.locate(Path::new(SNAP))?, MAX_CONFIG_BYTES)?;
+    let strict = snap.is_some_and(|(bytes, _)| {
+        String::from_utf8_lossy(&bytes)
+            .lines()
+            .any(|line| line.trim_end() == "confinement: strict")
+    });
+    if strict {
+        return Err(DetectError::Confined {
+            install_root: install_root.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 impl Daemon {

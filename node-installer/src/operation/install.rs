@@ -11,6 +11,7 @@ use crate::configuration::Wish;
 use crate::containerd::handler::{Handler, Sandboxer};
 use crate::containerd::version::Version;
 use crate::cri::{Cri, CriError};
+use crate::detect;
 use crate::failure::Failure;
 use crate::host::mounts;
 use crate::journal::{Installed, InstalledShim};
@@ -61,6 +62,8 @@ fn install_locked(
             let payload = source::read(&args.payload, &spec.binary)
                 .map_err(|error| Failure::refused(&error))?;
             mounts::check_install_root(root, install_root)
+                .map_err(|error| Failure::refused(&error))?;
+            detect::check_install_root(root, found.daemon.distribution, install_root)
                 .map_err(|error| Failure::refused(&error))?;
             (placed_shim(spec, install_root, &payload), Some(payload))
         }

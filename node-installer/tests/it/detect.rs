@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use slipway_node_installer::detect::distribution::Distribution;
 use slipway_node_installer::detect::find::{Found, serving};
-use slipway_node_installer::detect::{DetectError, detect};
+use slipway_node_installer::detect::{DetectError, check_install_root, detect};
 use slipway_node_installer::failure::Reason as _;
 use slipway_node_installer::host::HostRoot;
 
@@ -330,4 +330,32 @@ fn cri_o_is_refused_with_a_way_out() {
         error.to_string().contains("/etc/crio/crio.conf.d"),
         "{error}"
     );
+}
+
+#[test]
+fn a_strictly_confined_snap_gets_programs_where_it_can_run_them() {
+    let host = Host::new("systemd");
+    let check =
+        |distribution, path: &str| check_install_root(&host.root(), distribution, Path::new(path));
+    assert!(
+        check(Distribution::MicroK8s, "/opt/slipway").is_ok(),
+        "no snap says otherwise"
+    );
+    host.write(
+        "/snap/microk8s/current/meta/snap.yaml",
+        b"name: microk8s\nconfinement: classic\n",
+    );
+    assert!(check(Distribution::MicroK8s, "/opt/slipway").is_ok());
+    host.write(
+        "/snap/microk8s/current/meta/snap.yaml",
+        b"name: microk8s\nconfinement: strict\n",
+    );
+    let error = check(Distribution::MicroK8s, "/opt/slipway").unwrap_err();
+    assert_eq!(error.reason(), "InstallRootConfined");
+    assert!(
+        error.to_string().contains("/var/snap/microk8s/common"),
+        "{error}"
+    );
+    assert!(check(Distribution::MicroK8s, "/var/snap/microk8s/common/slipway").is_ok());
+    assert!(check(Distribution::K3s, "/opt/slipway").is_ok());
 }
