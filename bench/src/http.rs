@@ -1,6 +1,5 @@
 //! How many requests servers answer, each alone on one processor and asked from another, in turns.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -21,8 +20,9 @@ pub(crate) const CONNECTIONS: [usize; 3] = [1, 16, 128];
 /// How long a server is asked before it is measured.
 const WARM: Duration = Duration::from_millis(500);
 
-/// After how many requests the worker's memory is looked at.
+/// After how many requests the worker's memory is looked at, and over how many connections they come.
 const MANY: u64 = 100_000;
+const MANY_OVER: usize = 16;
 
 /// The server without WebAssembly.
 pub(crate) const NATIVE: &str = "native hyper";
@@ -40,9 +40,11 @@ pub(crate) struct Http {
     pub(crate) served: Vec<Served>,
     /// What our worker takes, in KiB of its own, once it listens.
     pub(crate) worker_fresh: f64,
-    /// And after so many requests.
+    /// And after 100,000 requests over 16 connections.
     pub(crate) worker_used: f64,
-    /// How many those were, at least.
+    /// And at the end, after 128 connections at a time.
+    pub(crate) worker_last: f64,
+    /// How many requests it has answered by then.
     pub(crate) requests: u64,
 }
 
@@ -108,7 +110,8 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
         look.map(|(_, size)| size.uss).context("the worker is gone")
     };
     let worker_fresh = private()?;
-    let mut asked: HashMap<&str, u64> = HashMap::new();
+    let mut requests = ask(ours, generator, MANY_OVER, Until::Answers(MANY))?.answers;
+    let worker_used = private()?;
     let mut all: Vec<Served> = Vec::new();
     for round in 0..session.args.http_rounds {
         for connections in CONNECTIONS {
@@ -119,7 +122,9 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
                 let spent = processes::cpu_seconds(server.process);
                 let answered = ask(server, generator, connections, Until::Time(length))?;
                 let spent = processes::cpu_seconds(server.process) - spent;
-                *asked.entry(server.name).or_default() += warm.answers + answered.answers;
+                if server.name == OURS {
+                    requests += warm.answers + answered.answers;
+                }
                 note(&mut all, server.name, connections, &answered, spent);
             }
         }
@@ -130,12 +135,7 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
             progress(&all)
         ));
     }
-    let so_far = asked.get(OURS).copied().unwrap_or_default();
-    let missing = MANY.saturating_sub(so_far);
-    if missing > 0 {
-        ask(ours, generator, 16, Until::Answers(missing))?;
-    }
-    let worker_used = private()?;
+    let worker_last = private()?;
     for server in &servers {
         server.pod.remove()?;
     }
@@ -143,7 +143,8 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
         served: all,
         worker_fresh,
         worker_used,
-        requests: so_far + missing,
+        worker_last,
+        requests,
     })
 }
 

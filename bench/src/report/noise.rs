@@ -19,7 +19,7 @@ pub(super) fn section(results: &Results) -> Section {
             machine.processors, machine.processor, machine.kernel, machine.containerd
         ),
     ];
-    text.push(noise(results));
+    text.extend(noise(results));
     Section {
         title: "The run",
         text,
@@ -28,13 +28,13 @@ pub(super) fn section(results: &Results) -> Section {
 }
 
 /// How noisy the run was.
-fn noise(results: &Results) -> String {
+fn noise(results: &Results) -> Vec<String> {
     let machine = &results.machine;
-    let mut text = format!(
-        "Noise: before the run, others used {:.0} % of the processors (load average {:.1})",
+    let mut text = vec![format!(
+        "Noise: before the run, others used {:.0} % of the processors (load average {:.1}).",
         machine.busy * 100.0,
         machine.load
-    );
+    )];
     let mut quiet = machine.busy < QUIET;
     if let Some(starts) = results.starts(BASELINE) {
         let samples = starts.samples(Step::FirstOutput);
@@ -47,9 +47,9 @@ fn noise(results: &Results) -> String {
             let moved = second / first - 1.0;
             let spread = (all.p90 - all.p10) / all.median;
             quiet &= moved.abs() < QUIET;
-            text.push_str(&format!(
-                "; the baseline's first output moved by {:+.0} % from the first half of the run to the second, and a tenth each \
-                 lies outside a range of {:.0} % of its median",
+            text.push(format!(
+                "The baseline's first output moved by {:+.0} % from the first half of the run to the second; between its p10 and \
+                 its p90 lie {:.0} % of its median.",
                 moved * 100.0,
                 spread * 100.0
             ));
@@ -61,12 +61,13 @@ fn noise(results: &Results) -> String {
         .map(|starts| starts.failed.len())
         .sum();
     if failed > 0 {
-        text.push_str(&format!("; {failed} pods failed and are left out"));
+        text.push(format!("{failed} pods failed and are left out."));
     }
-    text.push_str(if quiet {
-        ". A quiet run."
+    let verdict = if quiet {
+        "A quiet run."
     } else {
-        ". **A noisy run**: trust ratios, and those only whose halves agree."
-    });
+        "**A noisy run**: trust ratios, and those only whose halves agree."
+    };
+    text.push(verdict.to_owned());
     text
 }

@@ -94,7 +94,8 @@ fn run() -> Results {
             served: vec![served(NATIVE, 80_000.0), served(OURS, 40_000.0)],
             worker_fresh: 300.0,
             worker_used: 600.0,
-            requests: 100_000,
+            worker_last: 1200.0,
+            requests: 340_000,
         }),
         churn: Some(Churn {
             pods: 1000,
