@@ -6,7 +6,7 @@ use std::{fs, io};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-use crate::NodeShim;
+use crate::{NodeShim, Shim};
 
 /// Where generated files live, from the repository's root: the golden copy, and the chart's.
 const FOLDERS: [&str; 2] = ["crds/yaml", "charts/slipway/files/crds"];
@@ -39,7 +39,7 @@ pub enum Error {
 /// Every definition of this crate.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![NodeShim::crd()]
+    vec![NodeShim::crd(), Shim::crd()]
 }
 
 /// Each definition's file name and YAML.

@@ -14,6 +14,8 @@ pub const READY: &str = "ready";
 /// Label on KWasm's provision jobs and on ours, so that a user's selector finds both.
 pub const KWASM_JOB: &str = "kwasm.sh/job";
 
+/// Label on `RuntimeClasses` of ours: the name of the `Shim` they belong to.
+pub const SHIM: &str = "slipway.dev/shim";
 /// Label on Jobs and pods: the name of the `NodeShim` they belong to.
 pub const NODE_SHIM: &str = "slipway.dev/node-shim";
 /// Kubernetes' label for who manages an object.
@@ -29,7 +31,10 @@ pub const COMPONENT_CANARY: &str = "canary";
 /// [`COMPONENT`] of the `RuntimeClasses` users name in their pods.
 pub const COMPONENT_RUNTIME_CLASS: &str = "runtime-class";
 
-/// Held on a `NodeShim` until its node is clean or gone.
+/// Annotation on the default `Shim`: hash of what the chart's values said when it was last applied.
+pub const APPLIED: &str = "slipway.dev/applied";
+
+/// Held on a `NodeShim` until its node is clean or gone, and on a `Shim` until its nodes are.
 pub const FINALIZER: &str = "slipway.dev/cleanup";
 
 /// Annotation on a Node: an installer of this shim was let loose on it and has not cleaned up since.

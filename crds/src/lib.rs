@@ -1,7 +1,7 @@
 //! The Kubernetes API of Slipway: group `slipway.dev`, version `v1alpha1`.
 //!
 //! ```text
-//!  Node N  ──annotation──►  NodeShim N.slipway   one object a node and shim: what stands there and why not
+//!  Shim s  ──annotation, nodeSelector──►  NodeShim N.s   one object a node and shim: what stands there and why not
 //! ```
 //!
 //! This crate holds types, names and constants only. It talks to no API server and decides nothing;
@@ -12,8 +12,10 @@ pub mod generate;
 pub mod labels;
 pub mod names;
 pub mod node_shim;
+pub mod shim;
 
 pub use node_shim::{NodeShim, NodeShimSpec, NodeShimStatus, Phase};
+pub use shim::{Shim, ShimSpec, ShimStatus};
 
 /// The API group of every Slipway kind.
 pub const GROUP: &str = "slipway.dev";

@@ -18,6 +18,17 @@ pub fn node_shim(node: &str, shim: &str) -> String {
     format!("{}{tail}", head.trim_end_matches(['.', '-']))
 }
 
+/// Whether a `Shim` may have this name: it stands in node labels and in names of `NodeShims`.
+#[must_use]
+pub fn is_shim_name(name: &str) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (1..=40).contains(&bytes.len())
+        && bytes.iter().all(|byte| inner(byte) || *byte == b'-')
+        && bytes.first().is_some_and(inner)
+        && bytes.last().is_some_and(inner)
+}
+
 /// A node's name as a label value: itself, or its head and a hash where it is too long for one.
 #[must_use]
 pub fn label_value(node: &str) -> String {
@@ -81,6 +92,21 @@ mod tests {
     fn label_values_are_node_names_where_they_fit() {
         assert_eq!(label_value("worker-1"), "worker-1");
         assert!(label_value(&"n.".repeat(100)).len() <= MAX_NAME);
+    }
+
+    #[test]
+    fn shim_names_are_label_parts() {
+        for (name, fits) in [
+            ("slipway", true),
+            ("spin-v2", true),
+            ("", false),
+            ("-a", false),
+            ("a.b", false),
+            ("A", false),
+        ] {
+            assert_eq!(is_shim_name(name), fits, "{name}");
+        }
+        assert!(!is_shim_name(&"x".repeat(41)));
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct NodeShimSpec {
     /// Name of the Node.
     #[schemars(length(min = 1, max = 253))]
     pub node_name: String,
-    /// Name of the shim; `slipway` is the one that comes with the installer image.
+    /// Name of the `Shim`; the chart makes `slipway`, the one that comes with the installer image.
     #[schemars(
         length(min = 1, max = 40),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -109,6 +109,9 @@ pub struct NodeShimStatus {
     #[serde(default)]
     #[schemars(with = "i32", range(min = 0))]
     pub failures: u32,
+    /// The last failure left the node as it was, on purpose; such a one does not stop a roll-out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// When a failed operation is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_retry_time: Option<Time>,

@@ -20,6 +20,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML.
     Crd,
+    /// Delete every Shim and wait until the nodes are clean, as an uninstall does first.
+    Cleanup(CleanupArgs),
 }
 
 /// What `run` takes.
@@ -38,7 +40,7 @@ pub struct RunArgs {
     #[arg(long, env = "INSTALLER_PULL_POLICY", default_value = "IfNotPresent")]
     pub installer_pull_policy: PullPolicy,
     /// JSON with what else installer and canary pods get: imagePullSecrets, tolerations,
-    /// priorityClassName, resources, labels, annotations.
+    /// priorityClassName, resources, labels, annotations, fetchEnv, fetchCa.
     #[arg(long, env = "SLIPWAY_INSTALLER_POD", default_value = "{}")]
     pub installer_pod: String,
     /// Take every Linux amd64 and arm64 node that does not opt out.
@@ -51,19 +53,14 @@ pub struct RunArgs {
         default_missing_value = "true"
     )]
     pub auto_provision: bool,
-    /// Runtime handler to install; repeat for more. Its RuntimeClass has the same name.
-    #[arg(
-        long = "handler",
-        env = "SLIPWAY_HANDLERS",
-        value_delimiter = ',',
-        default_value = "wasmtime"
-    )]
-    pub handlers: Vec<String>,
+    /// ConfigMap in the operator's namespace that says what the Shim `slipway` is (key `spec.json`).
+    #[arg(long, env = "SLIPWAY_DEFAULT_SHIM")]
+    pub default_shim: Option<String>,
     /// Folder on the nodes for the shim's binaries.
     #[arg(long, env = "SLIPWAY_INSTALL_ROOT", default_value = "/opt/slipway")]
     pub install_root: String,
-    /// How many nodes may be changed at a time.
-    #[arg(long, env = "SLIPWAY_MAX_CONCURRENT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How many nodes may be changed at a time, whatever the Shims allow.
+    #[arg(long, env = "SLIPWAY_MAX_CONCURRENT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_concurrent: u32,
     /// How long an installer Job may take.
     #[arg(long, env = "SLIPWAY_JOB_DEADLINE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(60..=86_400))]
@@ -90,6 +87,20 @@ pub struct RunArgs {
     /// What is logged, as a tracing filter, e.g. `info,slipway_operator=debug`.
     #[arg(long, env = "SLIPWAY_LOG", default_value = "info")]
     pub log: String,
+}
+
+/// What `cleanup` takes.
+#[derive(Parser, Debug, Clone)]
+pub struct CleanupArgs {
+    /// Namespace of the operator.
+    #[arg(long, env = "CONTROLLER_NAMESPACE")]
+    pub namespace: String,
+    /// ConfigMap that says what the default Shim is; deleted first, so that the operator does not make the Shim anew.
+    #[arg(long, env = "SLIPWAY_DEFAULT_SHIM")]
+    pub default_shim: Option<String>,
+    /// How long the nodes may take.
+    #[arg(long, env = "SLIPWAY_CLEANUP_TIMEOUT_SECONDS", default_value_t = 270, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub timeout_seconds: u32,
 }
 
 /// Kubernetes' image pull policies.
@@ -134,25 +145,17 @@ mod tests {
         argv.extend(extra);
         match Args::try_parse_from(argv).unwrap().command {
             Command::Run(args) => *args,
-            Command::Crd => unreachable!("`run` was given"),
+            _ => unreachable!("`run` was given"),
         }
     }
 
     #[test]
     fn defaults() {
         let args = run(&[]);
-        assert_eq!(args.handlers, ["wasmtime"]);
+        assert_eq!(args.default_shim, None);
         assert!(!args.auto_provision && args.leader_elect);
-        assert_eq!(args.max_concurrent, 1);
+        assert_eq!(args.max_concurrent, 10);
         assert_eq!(args.installer_pull_policy, PullPolicy::IfNotPresent);
-    }
-
-    #[test]
-    fn handlers_repeat_or_are_separated_by_commas() {
-        assert_eq!(
-            run(&["--handler", "a,b", "--handler", "c"]).handlers,
-            ["a", "b", "c"]
-        );
     }
 
     #[test]

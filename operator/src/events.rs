@@ -1,4 +1,4 @@
-//! Kubernetes Events, on the Node and on the `NodeShim` alike.
+//! Kubernetes Events, on the Node and on the `NodeShim` alike, and on the `Shim`.
 //!
 //! kube's `Recorder` folds events of one reason into a series and keeps the first one's note; here the
 //! note (the installer's own sentence) is the point, so each is created anew. They follow changes of
@@ -30,6 +30,10 @@ pub enum Reason {
     InstallRolledBack,
     /// The installer has failed, or never reported.
     InstallFailed,
+    /// The shim's files were not to be had.
+    FetchFailed,
+    /// A handler of this name belongs to another shim of the node.
+    HandlerTaken,
     /// A Wasm pod did not run.
     CanaryFailed,
     /// A Wasm pod has run; the node is labelled.
@@ -50,6 +54,12 @@ pub enum Reason {
     UnsupportedNode,
     /// Someone's `RuntimeClass` has the name but not the handler.
     RuntimeClassConflict,
+    /// What a `Shim` asks for begins to reach its nodes.
+    RolloutStarted,
+    /// A node failed, so no further one is changed.
+    RolloutStopped,
+    /// Every node has what the `Shim` asks for.
+    RolloutFinished,
 }
 
 impl Reason {
@@ -61,12 +71,15 @@ impl Reason {
             Self::InstallRefused
                 | Self::InstallRolledBack
                 | Self::InstallFailed
+                | Self::FetchFailed
+                | Self::HandlerTaken
                 | Self::CanaryFailed
                 | Self::ProofLost
                 | Self::PodsRunning
                 | Self::UninstallFailed
                 | Self::UnsupportedNode
                 | Self::RuntimeClassConflict
+                | Self::RolloutStopped
         )
     }
 
@@ -78,7 +91,10 @@ impl Reason {
             | Self::InstallRefused
             | Self::InstallRolledBack
             | Self::InstallFailed
+            | Self::FetchFailed
+            | Self::HandlerTaken
             | Self::UnsupportedNode => "Install",
+            Self::RolloutStarted | Self::RolloutStopped | Self::RolloutFinished => "RollOut",
             Self::CanaryFailed | Self::WasmReady | Self::ProofLost | Self::RuntimeClassConflict => {
                 "Verify"
             }

@@ -1,10 +1,12 @@
 //! The operator: it makes the nodes that ask for Wasm able to run it, and shows that they are.
 //!
 //! ```text
-//!  Node ──► claim_controller ──► NodeShim ──► node_controller ──► Job on the node (the installer)
-//!                                   ▲              │        └───► canary pods, then the node's labels
-//!                                   └── status ────┘
-//!  settings ──► runtime_classes ──► RuntimeClass per handler
+//!  Shim, Node ──► claim_controller ──► NodeShim ──► node_controller ──► Job on the node (the installer)
+//!   ▲  ▲  │                              ▲  │            │        └───► canary pods, then the node's labels
+//!   │  │  └──► runtime_classes           │  └── status ──┘
+//!   │  │       RuntimeClass per handler  │
+//!   │  └── status ── shim_controller ◄───┘
+//!   └── default_shim ◄── ConfigMap of the chart
 //! ```
 //!
 //! Level-triggered: what to do next follows from what is observed and from the status written before,
@@ -16,16 +18,22 @@
 pub mod args;
 pub mod caches;
 pub mod claim_controller;
+pub mod cleanup;
 pub mod context;
+pub mod default_shim;
 pub mod events;
+pub mod goal;
 pub mod lease;
 pub mod metrics;
 pub mod node_controller;
 pub mod node_facts;
 pub mod report;
+pub mod rollout;
 pub mod run;
 pub mod runtime_classes;
+pub mod selection;
 pub mod server;
 pub mod settings;
+pub mod shim_controller;
 pub mod telemetry;
 pub mod turns;

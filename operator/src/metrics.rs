@@ -1,8 +1,10 @@
-//! What the operator counts, as `OpenMetrics`. Every label has a bounded set of values.
+//! What the operator counts, as `OpenMetrics`. Every label has a bounded set of values, or as many as there
+//! are `Shim`s.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use kube::ResourceExt as _;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,7 +13,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use slipway_crds::Phase;
+use slipway_crds::conditions::{DEGRADED, find};
+use slipway_crds::{Phase, Shim};
+
+use crate::rollout::STOPPED;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Controller {
@@ -30,6 +35,17 @@ struct InPhase {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfShim {
+    shim: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShimNodes {
+    shim: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Ended {
     operation: &'static str,
     outcome: &'static str,
@@ -42,6 +58,8 @@ pub struct Metrics {
     durations: Family<Controller, Histogram, fn() -> Histogram>,
     errors: Family<Failure, Counter>,
     nodes: Family<InPhase, Gauge>,
+    shim_nodes: Family<ShimNodes, Gauge>,
+    stopped: Family<OfShim, Gauge>,
     transactions: Family<Ended, Counter>,
     leader: Gauge,
 }
@@ -71,6 +89,18 @@ impl Metrics {
         );
         let nodes = Family::<InPhase, Gauge>::default();
         registry.register("nodes", "Nodes with a shim, by phase", nodes.clone());
+        let shim_nodes = Family::<ShimNodes, Gauge>::default();
+        registry.register(
+            "shim_nodes",
+            "Nodes of a Shim, by how far they are",
+            shim_nodes.clone(),
+        );
+        let stopped = Family::<OfShim, Gauge>::default();
+        registry.register(
+            "rollout_stopped",
+            "1 while a node that failed stops the roll-out of a Shim",
+            stopped.clone(),
+        );
         let transactions = Family::<Ended, Counter>::default();
         registry.register(
             "node_transactions",
@@ -93,6 +123,8 @@ impl Metrics {
             durations,
             errors,
             nodes,
+            shim_nodes,
+            stopped,
             transactions,
             leader,
         }
@@ -129,11 +161,41 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// Counts anew what there is now; one that is gone is counted no more.
+    fn count_shims(&self, shims: &[Arc<Shim>]) {
+        self.shim_nodes.clear();
+        self.stopped.clear();
+        for shim in shims {
+            let (name, status) = (shim.name_any(), shim.status.clone().unwrap_or_default());
+            let nodes = status.nodes;
+            for (state, count) in [
+                ("desired", nodes.desired),
+                ("ready", nodes.ready),
+                ("updated", nodes.updated),
+                ("progressing", nodes.progressing),
+                ("failed", nodes.failed),
+            ] {
+                let shim = name.clone();
+                let labels = ShimNodes { shim, state };
+                self.shim_nodes.get_or_create(&labels).set(i64::from(count));
+            }
+            let degraded = find(&status.conditions, DEGRADED);
+            let stopped = degraded.is_some_and(|condition| condition.reason == STOPPED);
+            let labels = OfShim { shim: name };
+            self.stopped.get_or_create(&labels).set(i64::from(stopped));
+        }
+    }
+
     /// The metrics as text; `phases` are those of all nodes with a shim, now.
     ///
     /// # Errors
     /// When the text cannot be written, which memory does not do.
-    pub fn render(&self, phases: impl Iterator<Item = Phase>) -> Result<String, std::fmt::Error> {
+    pub fn render(
+        &self,
+        phases: impl Iterator<Item = Phase>,
+        shims: &[Arc<Shim>],
+    ) -> Result<String, std::fmt::Error> {
+        self.count_shims(shims);
         let mut counts = [0; Phase::ALL.len()];
         for phase in phases {
             for (known, count) in Phase::ALL.iter().zip(&mut counts) {
@@ -180,19 +242,29 @@ mod tests {
         metrics.failed("node", "Api");
         metrics.ended("install", "done");
         metrics.lead(true);
-        let text = metrics
-            .render([Phase::Ready, Phase::Ready].into_iter())
-            .unwrap();
+        let shim = serde_json::from_str(
+            r#"{"metadata":{"name":"slipway"},"spec":{"source":{"bundled":{}},"handlers":[{"name":"w"}]},
+            "status":{"nodes":{"desired":3,"ready":2},"conditions":[{"type":"Degraded","status":"True",
+            "reason":"RolloutStopped","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#,
+        )
+        .unwrap();
+        let phases = || [Phase::Ready, Phase::Ready].into_iter();
+        let text = metrics.render(phases(), &[Arc::new(shim)]).unwrap();
         for line in [
             "slipway_reconcile_duration_seconds_count{controller=\"node\"} 1",
             "slipway_reconcile_errors_total{controller=\"node\",reason=\"Api\"} 1",
             "slipway_nodes{phase=\"Ready\"} 2",
             "slipway_nodes{phase=\"Failed\"} 0",
             "slipway_node_transactions_total{operation=\"install\",outcome=\"done\"} 1",
+            "slipway_shim_nodes{shim=\"slipway\",state=\"desired\"} 3",
+            "slipway_shim_nodes{shim=\"slipway\",state=\"failed\"} 0",
+            "slipway_rollout_stopped{shim=\"slipway\"} 1",
             "slipway_leader 1",
             "slipway_build_info{version=",
         ] {
             assert!(text.contains(line), "{line} not in\n{text}");
         }
+        let text = metrics.render(phases(), &[]).unwrap();
+        assert!(!text.contains("shim=\"slipway\""), "it is gone: {text}");
     }
 }

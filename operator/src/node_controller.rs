@@ -148,11 +148,13 @@ fn begins(seen: &Observed, next: &Plan) -> bool {
 }
 
 fn take_turn(seen: &Observed, context: &Context) -> bool {
-    let control_plane = seen.node.as_ref().is_some_and(|node| node.control_plane);
     let others = observe::others(context);
-    context
-        .turns
-        .take(&seen.object.name_any(), control_plane, &others)
+    observe::asks(
+        &seen.object,
+        seen.node.as_ref(),
+        seen.shim.as_deref(),
+        |asker| context.turns.take(asker, &others),
+    )
 }
 
 /// Logs and events. They follow the status: if it could not be written, the change has not happened.
@@ -181,6 +183,7 @@ fn ended(seen: &Observed) -> Option<(&'static str, &'static str)> {
     match &seen.job {
         JobState::Reported(report) => Some((operation, report.outcome.as_str())),
         JobState::Silent { .. } => Some((operation, "silent")),
+        JobState::Unfetched { .. } => Some((operation, "unfetched")),
         JobState::Missing | JobState::Running { .. } => None,
     }
 }

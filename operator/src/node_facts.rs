@@ -21,20 +21,24 @@ pub struct NodeFacts {
     pub ready: bool,
     /// Whether it carries the control plane.
     pub control_plane: bool,
-    /// Why the shim cannot run here, or nothing.
+    /// Architecture as the kubelet reports it; empty until it has.
+    pub architecture: String,
+    /// Why no shim can run here, or nothing.
     pub unsupported: Option<String>,
-    /// Whether Wasm is asked for.
-    pub wanted: bool,
+    /// What annotation or label say: `true` asks for Wasm, `false` opts out.
+    pub asked: Option<bool>,
     /// Shims whose installer was let loose on it and has not cleaned up since.
     pub touched_by: BTreeSet<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its taints, by key and effect.
+    pub taints: Vec<(String, String)>,
 }
 
 impl NodeFacts {
     /// Reads a Node.
     #[must_use]
-    pub fn of(node: &Node, auto_provision: bool) -> Self {
+    pub fn of(node: &Node) -> Self {
         let status = node.status.as_ref();
         let info = status.and_then(|status| status.node_info.as_ref());
         let unsupported = info.and_then(unsupported);
@@ -52,29 +56,45 @@ impl NodeFacts {
                 .unwrap_or_default(),
             // A node without node info has not been reported by its kubelet yet.
             ready: ready && info.is_some(),
-            control_plane: node
-                .labels()
-                .contains_key("node-role.kubernetes.io/control-plane"),
-            wanted: match asked(node) {
-                Some(asked) => asked,
-                None => auto_provision && info.is_some() && unsupported.is_none(),
-            },
+            control_plane: is_control_plane(node),
+            architecture: info
+                .map(|info| info.architecture.clone())
+                .unwrap_or_default(),
             unsupported,
+            asked: asked(node),
             touched_by: touched_by(node),
             labels: node.labels().clone(),
+            taints: taints(node),
         }
     }
 
-    /// The labels a node of this name carries once a Wasm pod has run on it.
+    /// Whether its kubelet has said what it is, and it is something a shim can run on.
+    #[must_use]
+    pub fn is_supported(&self) -> bool {
+        !self.architecture.is_empty() && self.unsupported.is_none()
+    }
+
+    /// The labels a node of this name carries once a Wasm pod has run on it: the shim's own, and those that
+    /// all shims of a node share.
     #[must_use]
     pub fn proven_labels(&self, shim: &str) -> [(String, String); 3] {
+        let [provisioned, wasm] = self.shared_labels();
+        [
+            (labels::shim_label(shim), labels::READY.to_owned()),
+            provisioned,
+            wasm,
+        ]
+    }
+
+    /// The labels that stand as long as one shim of the node is proven.
+    #[must_use]
+    pub fn shared_labels(&self) -> [(String, String); 2] {
         [
             (
                 labels::PROVISIONED.to_owned(),
                 names::label_value(&self.name),
             ),
             (labels::WASM.to_owned(), "true".to_owned()),
-            (labels::shim_label(shim), labels::READY.to_owned()),
         ]
     }
 
@@ -88,10 +108,24 @@ impl NodeFacts {
     }
 }
 
+/// Whether a node carries the control plane.
+#[must_use]
+pub fn is_control_plane(node: &Node) -> bool {
+    node.labels()
+        .contains_key("node-role.kubernetes.io/control-plane")
+}
+
 fn touched_by(node: &Node) -> BTreeSet<String> {
     let keys = node.annotations().keys();
     keys.filter_map(|key| key.strip_prefix(labels::TOUCHED_PREFIX))
         .map(str::to_owned)
+        .collect()
+}
+
+fn taints(node: &Node) -> Vec<(String, String)> {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let all = taints.into_iter().flatten();
+    all.map(|taint| (taint.key.clone(), taint.effect.clone()))
         .collect()
 }
 
@@ -162,20 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn wanted_by_annotation_or_label_unless_opted_out() {
-        // annotation, label, auto-provision, wanted
+    fn annotation_and_label_ask_and_false_in_either_opts_out() {
         let table = [
-            (None, None, false, false),
-            (None, None, true, true),
-            (Some("true"), None, false, true),
-            (None, Some("true"), false, true),
-            (Some("true"), Some("false"), false, false),
-            (Some("false"), Some("true"), true, false),
-            (Some("false"), None, true, false),
-            (Some("yes"), None, false, false),
-            (Some("yes"), None, true, true),
+            (None, None, None),
+            (Some("true"), None, Some(true)),
+            (None, Some("true"), Some(true)),
+            (Some("true"), Some("false"), Some(false)),
+            (Some("false"), Some("true"), Some(false)),
+            (Some("yes"), None, None),
         ];
-        for (annotation, label, auto, wanted) in table {
+        for (annotation, label, asked) in table {
             let mut node = linux();
             if let Some(value) = annotation {
                 node.annotations_mut()
@@ -186,39 +216,36 @@ mod tests {
                     .insert(labels::WANTED.into(), value.into());
             }
             assert_eq!(
-                NodeFacts::of(&node, auto).wanted,
-                wanted,
-                "annotation {annotation:?} label {label:?} auto {auto}"
+                NodeFacts::of(&node).asked,
+                asked,
+                "annotation {annotation:?} label {label:?}"
             );
         }
     }
 
     #[test]
-    fn auto_provision_takes_what_can_run_it_only() {
-        for (os, arch, runtime, taken) in [
+    fn what_a_shim_can_run_on() {
+        for (os, arch, runtime, supported) in [
             ("linux", "amd64", "containerd://1.7.24", true),
             ("linux", "arm64", "containerd://2.1.0", true),
             ("windows", "amd64", "containerd://2.1.0", false),
             ("linux", "s390x", "containerd://2.1.0", false),
             ("linux", "amd64", "cri-o://1.33.0", false),
         ] {
-            let facts = NodeFacts::of(&node(os, arch, runtime), true);
-            assert_eq!(facts.wanted, taken, "{os} {arch} {runtime}");
-            assert_eq!(facts.unsupported.is_none(), taken);
+            let facts = NodeFacts::of(&node(os, arch, runtime));
+            assert_eq!(facts.is_supported(), supported, "{os} {arch} {runtime}");
         }
-        assert!(
-            !NodeFacts::of(&Node::default(), true).wanted,
-            "not reported yet"
-        );
+        let unreported = NodeFacts::of(&Node::default());
+        assert!(!unreported.is_supported() && unreported.unsupported.is_none());
     }
 
     #[test]
     fn an_unknown_runtime_version_is_no_version() {
         assert_eq!(
-            NodeFacts::of(&linux(), false).known_runtime_version(),
+            NodeFacts::of(&linux()).known_runtime_version(),
             Some("containerd://2.4.2")
         );
         let unknown = node("linux", "amd64", "containerd://Unknown");
-        assert_eq!(NodeFacts::of(&unknown, false).known_runtime_version(), None);
+        assert_eq!(NodeFacts::of(&unknown).known_runtime_version(), None);
     }
 }

@@ -182,6 +182,17 @@ impl Report {
     }
 }
 
+/// The sentence of a termination message that is a report of whatever kind.
+#[must_use]
+pub fn message(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Told {
+        message: String,
+    }
+    let told: Told = serde_json::from_str(text).ok()?;
+    Some(clean(&told.message, MAX_MESSAGE))
+}
+
 /// Text from outside as one line of at most `max` bytes.
 #[must_use]
 pub fn clean(text: &str, max: usize) -> String {

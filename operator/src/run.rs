@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use crate::args::CleanupArgs;
 use crate::caches::{self, Caches, Writers};
 use crate::context::Context;
 use crate::events::Emitter;
@@ -19,7 +20,10 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::turns::Turns;
-use crate::{claim_controller, node_controller, runtime_classes, server};
+use crate::{
+    claim_controller, cleanup, default_shim, node_controller, runtime_classes, server,
+    shim_controller,
+};
 
 /// Prints the custom resource definitions.
 ///
@@ -32,6 +36,17 @@ pub fn print_definitions() -> anyhow::Result<()> {
         writeln!(out, "---\n{yaml}")?;
     }
     Ok(())
+}
+
+/// Deletes every `Shim` and waits until the nodes are clean.
+///
+/// # Errors
+/// When they are not in time, or the API server cannot be asked.
+pub async fn clean_up(args: CleanupArgs) -> anyhow::Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("no API server: want a service account's token or a kubeconfig")?;
+    cleanup::run(client, &args).await
 }
 
 /// Runs the operator until it is told to stop, or the Lease is lost.
@@ -54,6 +69,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let routes = server::routes(server::Told {
         metrics: metrics.clone(),
         node_shims: caches.node_shims.clone(),
+        shims: caches.shims.clone(),
         ready: Arc::clone(&ready),
     });
     tasks.spawn(async move {
@@ -124,7 +140,6 @@ async fn work(
     let wakes = caches::watch(
         &context.client,
         &settings.namespace,
-        &settings.shim.name,
         &context.caches,
         writers,
         tasks,
@@ -134,6 +149,7 @@ async fn work(
         .ready()
         .await
         .context("a watch has ended before it had begun")?;
+    default_shim::first(&context).await;
     ready.store(true, Ordering::Release);
     tracing::info!(
         nodes = context.caches.nodes.len(),
@@ -143,6 +159,11 @@ async fn work(
     tasks.spawn(runtime_classes::run(
         Arc::clone(&context),
         wakes.runtime_classes,
+    ));
+    tasks.spawn(default_shim::run(Arc::clone(&context), wakes.default_shim));
+    tasks.spawn(shim_controller::run(
+        Arc::clone(&context),
+        receive(wakes.shims),
     ));
     tasks.spawn(claim_controller::run(
         Arc::clone(&context),

@@ -5,29 +5,33 @@
 //! The canaries' select none; they exist while there is a `NodeShim`.
 //!
 //! A class of the same name that someone else made is theirs. If its handler agrees it serves; if
-//! not, that is said ([`conflicts`]) and nothing is overwritten.
+//! not, that is said ([`conflicts`]) and nothing is overwritten. Where two `Shim`s want one of the same name,
+//! the older has it. A `Shim` that is being deleted keeps its classes until its nodes are clean: pods are
+//! found by them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::api::node::v1::{Overhead, RuntimeClass, Scheduling};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use slipway_crds::labels;
+use slipway_crds::shim::{self, Handler};
+use slipway_crds::{Shim, labels};
 use tokio::sync::Notify;
 
 use crate::context::Context;
-use crate::settings::ShimSettings;
 
 const FIELD_MANAGER: &str = "slipway-operator";
 const RESYNC: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What a pod takes beyond its containers: the shim's pod process and the pause container
-/// (0.3 MB measured; docs/floor.md), with room. CPU is not reserved: an idle pod takes none.
+/// What a pod of our own shim takes beyond its containers: the pod process and the pause container
+/// (0.3 MB measured; docs/floor.md), with room. CPU is not reserved: an idle pod takes none. Of other shims
+/// nothing is known unless their `Shim` says it.
 const OVERHEAD_MEMORY: &str = "2Mi";
 
 /// What to do to the `RuntimeClasses`.
@@ -45,16 +49,34 @@ pub fn canary_class(handler: &str) -> String {
     format!("slipway-canary-{handler}")
 }
 
-/// What is to change, given what there is.
+/// The older first: it was there when the other came.
+pub fn by_age(shims: &mut [Arc<Shim>]) {
+    shims.sort_by_key(|shim| {
+        let made = shim.metadata.creation_timestamp.as_ref();
+        (made.map(|time| time.0), shim.name_any())
+    });
+}
+
+/// What is to change, given what there is. `shims` are in order of age.
 #[must_use]
-pub fn changes(shim: &ShimSettings, any_node: bool, found: &[Arc<RuntimeClass>]) -> Vec<Change> {
-    let mut wanted: Vec<RuntimeClass> = shim
-        .handlers
-        .iter()
-        .map(|handler| for_users(shim, handler))
-        .collect();
-    if any_node {
-        wanted.extend(shim.handlers.iter().map(|handler| for_canaries(handler)));
+pub fn changes(shims: &[Arc<Shim>], any_node: bool, found: &[Arc<RuntimeClass>]) -> Vec<Change> {
+    let mut wanted: Vec<RuntimeClass> = Vec::new();
+    for shim in shims {
+        for handler in &shim.spec.handlers {
+            let users = handler
+                .runtime_class
+                .create
+                .then(|| for_users(shim, handler));
+            let canaries = any_node.then(|| for_canaries(&handler.name));
+            for class in users.into_iter().chain(canaries) {
+                if !wanted
+                    .iter()
+                    .any(|want| want.name_any() == class.name_any())
+                {
+                    wanted.push(class);
+                }
+            }
+        }
     }
     let by_name = |name: &str| found.iter().find(|class| class.name_any() == name);
     let stale = found
@@ -81,32 +103,54 @@ pub fn changes(shim: &ShimSettings, any_node: bool, found: &[Arc<RuntimeClass>])
     changes
 }
 
-/// What is wrong with `RuntimeClasses` that are not ours, one sentence each.
+/// What is wrong with `RuntimeClasses` of this shim that it does not have, one sentence each. `shims` are in
+/// order of age.
 #[must_use]
-pub fn conflicts(shim: &ShimSettings, found: &[Arc<RuntimeClass>]) -> Vec<String> {
-    let names = shim
+pub fn conflicts(shim: &Shim, shims: &[Arc<Shim>], found: &[Arc<RuntimeClass>]) -> Vec<String> {
+    let users = shim
+        .spec
         .handlers
         .iter()
-        .flat_map(|handler| [(handler.clone(), handler), (canary_class(handler), handler)]);
-    names
-        .filter_map(|(name, handler)| {
-            let class = found.iter().find(|class| class.name_any() == name)?;
-            (!is_ours(class) && class.handler != *handler).then(|| {
-                format!(
-                    "RuntimeClass {name} has handler {}, not {handler}, and is not ours: rename it, or name another handler",
-                    class.handler
-                )
-            })
+        .filter(|handler| handler.runtime_class.create);
+    let names = users
+        .clone()
+        .map(|handler| (handler.class_name().to_owned(), &handler.name));
+    let canaries = shim.spec.handlers.iter();
+    let canaries = canaries.map(|handler| (canary_class(&handler.name), &handler.name));
+    let theirs = names.chain(canaries).filter_map(|(name, handler)| {
+        let class = found.iter().find(|class| class.name_any() == name)?;
+        (!is_ours(class) && class.handler != *handler).then(|| {
+            format!(
+                "RuntimeClass {name} has handler {}, not {handler}, and is not ours: rename it, or name another",
+                class.handler
+            )
         })
-        .collect()
+    });
+    let older = users.filter_map(|handler| {
+        let name = handler.class_name();
+        let owner = shims
+            .iter()
+            .find(|other| makes(other, name))
+            .filter(|owner| owner.name_any() != shim.name_any())?;
+        Some(format!(
+            "RuntimeClass {name} is made for Shim {}: give runtimeClass another name here, or say create: false",
+            owner.name_any()
+        ))
+    });
+    theirs.chain(older).collect()
 }
 
-/// Names of the `RuntimeClasses` whose pods run through one of the shim's handlers.
+fn makes(shim: &Shim, class: &str) -> bool {
+    let mut handlers = shim.spec.handlers.iter();
+    handlers.any(|handler| handler.runtime_class.create && handler.class_name() == class)
+}
+
+/// Names of the `RuntimeClasses` whose pods run through one of these handlers.
 #[must_use]
-pub fn using(shim: &ShimSettings, found: &[Arc<RuntimeClass>]) -> Vec<String> {
+pub fn using(handlers: &[String], found: &[Arc<RuntimeClass>]) -> Vec<String> {
     found
         .iter()
-        .filter(|class| shim.handlers.contains(&class.handler))
+        .filter(|class| handlers.contains(&class.handler))
         .map(|class| class.name_any())
         .collect()
 }
@@ -130,7 +174,7 @@ async fn settle(context: &Context) -> Result<(), kube::Error> {
     let api: Api<RuntimeClass> = Api::all(context.client.clone());
     let found = context.caches.runtime_classes.state();
     let any_node = !context.caches.node_shims.is_empty();
-    for change in changes(&context.settings.shim, any_node, &found) {
+    for change in changes(&context.caches.shims_by_age(), any_node, &found) {
         match change {
             Change::Apply(class) => {
                 tracing::info!(
@@ -189,26 +233,62 @@ fn base(name: String, handler: &str, component: &str) -> RuntimeClass {
             ..ObjectMeta::default()
         },
         handler: handler.to_owned(),
-        overhead: Some(Overhead {
-            pod_fixed: Some(BTreeMap::from([(
-                "memory".to_owned(),
-                Quantity(OVERHEAD_MEMORY.to_owned()),
-            )])),
-        }),
+        overhead: None,
         scheduling: None,
     }
 }
 
-fn for_users(shim: &ShimSettings, handler: &str) -> RuntimeClass {
-    RuntimeClass {
-        scheduling: Some(Scheduling {
-            node_selector: Some(BTreeMap::from([(
-                labels::shim_label(&shim.name),
-                labels::READY.to_owned(),
-            )])),
-            tolerations: None,
-        }),
-        ..base(handler.to_owned(), handler, labels::COMPONENT_RUNTIME_CLASS)
+fn for_users(shim: &Shim, handler: &Handler) -> RuntimeClass {
+    let name = shim.name_any();
+    let mut class = base(
+        handler.class_name().to_owned(),
+        &handler.name,
+        labels::COMPONENT_RUNTIME_CLASS,
+    );
+    class
+        .labels_mut()
+        .insert(labels::SHIM.to_owned(), name.clone());
+    class.overhead = overhead(shim, handler);
+    let tolerations: Vec<_> = handler
+        .runtime_class
+        .tolerations
+        .iter()
+        .map(toleration)
+        .collect();
+    class.scheduling = Some(Scheduling {
+        node_selector: Some(BTreeMap::from([(
+            labels::shim_label(&name),
+            labels::READY.to_owned(),
+        )])),
+        tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
+    });
+    class
+}
+
+fn overhead(shim: &Shim, handler: &Handler) -> Option<Overhead> {
+    let fixed: BTreeMap<_, _> = match &handler.runtime_class.overhead {
+        Some(overhead) => overhead
+            .pod_fixed
+            .iter()
+            .map(|(resource, amount)| (resource.clone(), Quantity(amount.clone())))
+            .collect(),
+        None if shim.spec.source.kind() == "bundled" => {
+            BTreeMap::from([("memory".to_owned(), Quantity(OVERHEAD_MEMORY.to_owned()))])
+        }
+        None => BTreeMap::new(),
+    };
+    (!fixed.is_empty()).then_some(Overhead {
+        pod_fixed: Some(fixed),
+    })
+}
+
+fn toleration(from: &shim::Toleration) -> Toleration {
+    Toleration {
+        key: from.key.clone(),
+        operator: from.operator.map(|operator| operator.as_str().to_owned()),
+        value: from.value.clone(),
+        effect: from.effect.map(|effect| effect.as_str().to_owned()),
+        toleration_seconds: from.toleration_seconds,
     }
 }
 
@@ -218,8 +298,33 @@ fn for_canaries(handler: &str) -> RuntimeClass {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::settings::test_settings;
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "every caller makes it on the spot"
+    )]
+    fn shim(name: &str, made: &str, handlers: Value) -> Arc<Shim> {
+        let object = json!({
+            "metadata": {"name": name, "creationTimestamp": made},
+            "spec": {"source": {"bundled": {}}, "handlers": handlers},
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn slipway() -> Arc<Shim> {
+        shim(
+            "slipway",
+            "2026-01-01T00:00:00Z",
+            json!([{"name": "wasmtime"}]),
+        )
+    }
+
+    fn users_class(shim: &Shim) -> RuntimeClass {
+        for_users(shim, &shim.spec.handlers[0])
+    }
 
     fn theirs(name: &str, handler: &str) -> Arc<RuntimeClass> {
         let mut class = base(name.into(), handler, "x");
@@ -239,61 +344,111 @@ mod tests {
 
     #[test]
     fn users_classes_come_first_canaries_with_the_first_node() {
-        let shim = test_settings().shim;
-        assert_eq!(names(&changes(&shim, false, &[])), ["apply wasmtime"]);
+        let shims = [slipway()];
+        assert_eq!(names(&changes(&shims, false, &[])), ["apply wasmtime"]);
         assert_eq!(
-            names(&changes(&shim, true, &[])),
+            names(&changes(&shims, true, &[])),
             ["apply wasmtime", "apply slipway-canary-wasmtime"]
         );
     }
 
     #[test]
     fn what_is_as_it_should_be_is_left_alone() {
-        let shim = test_settings().shim;
+        let shims = [slipway()];
         let found = [
-            Arc::new(for_users(&shim, "wasmtime")),
+            Arc::new(users_class(&shims[0])),
             Arc::new(for_canaries("wasmtime")),
         ];
-        assert_eq!(changes(&shim, true, &found), []);
+        assert_eq!(changes(&shims, true, &found), []);
         assert_eq!(
-            names(&changes(&shim, false, &found)),
+            names(&changes(&shims, false, &found)),
             ["delete slipway-canary-wasmtime"]
         );
+        assert_eq!(changes(&[], false, &found).len(), 2, "no Shim, no classes");
     }
 
     #[test]
     fn a_users_class_is_never_overwritten() {
-        let shim = test_settings().shim;
+        let shims = [slipway()];
         let agrees = [theirs("wasmtime", "wasmtime")];
-        assert_eq!(changes(&shim, false, &agrees), []);
-        assert_eq!(conflicts(&shim, &agrees), Vec::<String>::new());
+        assert_eq!(changes(&shims, false, &agrees), []);
+        assert_eq!(conflicts(&shims[0], &shims, &agrees), Vec::<String>::new());
         let differs = [theirs("wasmtime", "other")];
-        assert_eq!(changes(&shim, false, &differs), []);
-        assert!(conflicts(&shim, &differs)[0].contains("has handler other, not wasmtime"));
+        assert_eq!(changes(&shims, false, &differs), []);
+        assert!(
+            conflicts(&shims[0], &shims, &differs)[0].contains("has handler other, not wasmtime")
+        );
     }
 
     #[test]
     fn drift_and_retired_handlers_are_settled() {
-        let shim = test_settings().shim;
-        let mut drifted = for_users(&shim, "wasmtime");
+        let shims = [slipway()];
+        let mut drifted = users_class(&shims[0]);
         drifted.scheduling = None;
-        let found = [Arc::new(drifted), Arc::new(for_users(&shim, "retired"))];
+        let retired = shim(
+            "slipway",
+            "2026-01-01T00:00:00Z",
+            json!([{"name": "retired"}]),
+        );
+        let found = [Arc::new(drifted), Arc::new(users_class(&retired))];
         assert_eq!(
-            names(&changes(&shim, false, &found)),
+            names(&changes(&shims, false, &found)),
             ["delete retired", "apply wasmtime"]
         );
-        let mut other = for_users(&shim, "wasmtime");
+        let mut other = users_class(&shims[0]);
         other.handler = "old".into();
         assert_eq!(
-            names(&changes(&shim, false, &[Arc::new(other)])),
+            names(&changes(&shims, false, &[Arc::new(other)])),
             ["delete wasmtime"]
         );
     }
 
     #[test]
+    fn a_class_says_what_its_handler_says() {
+        let fast = shim(
+            "fast",
+            "2026-01-01T00:00:00Z",
+            json!([{"name": "spin", "runtimeClass": {
+                "name": "wasmtime-spin-v2",
+                "overhead": {"podFixed": {"memory": "20Mi"}},
+                "tolerations": [{"key": "wasm", "operator": "Exists", "effect": "NoSchedule"}],
+            }}]),
+        );
+        let class = serde_json::to_value(users_class(&fast)).unwrap();
+        assert_eq!(class["metadata"]["name"], "wasmtime-spin-v2");
+        assert_eq!(class["handler"], "spin");
+        assert_eq!(class["overhead"]["podFixed"]["memory"], "20Mi");
+        assert_eq!(
+            class["scheduling"]["nodeSelector"]["slipway.dev/fast"],
+            "ready"
+        );
+        assert_eq!(class["scheduling"]["tolerations"][0]["key"], "wasm");
+        let none = json!([{"name": "spin", "runtimeClass": {"create": false}}]);
+        let none = [shim("none", "2026-01-01T00:00:00Z", none)];
+        assert_eq!(changes(&none, false, &[]), []);
+    }
+
+    #[test]
+    fn the_older_shim_has_the_class() {
+        let young = shim(
+            "a-young",
+            "2026-02-01T00:00:00Z",
+            json!([{"name": "wasmtime"}]),
+        );
+        let mut shims = [young.clone(), slipway()];
+        by_age(&mut shims);
+        let made = changes(&shims, false, &[]);
+        let [Change::Apply(class)] = &made[..] else {
+            panic!("{made:?}");
+        };
+        assert_eq!(class.labels()[labels::SHIM], "slipway");
+        assert_eq!(conflicts(&shims[0], &shims, &[]), Vec::<String>::new());
+        assert!(conflicts(&young, &shims, &[])[0].contains("is made for Shim slipway"));
+    }
+
+    #[test]
     fn pods_are_found_by_handler_whatever_the_class_is_called() {
-        let shim = test_settings().shim;
         let found = [theirs("my-wasm", "wasmtime"), theirs("gvisor", "runsc")];
-        assert_eq!(using(&shim, &found), ["my-wasm"]);
+        assert_eq!(using(&["wasmtime".into()], &found), ["my-wasm"]);
     }
 }

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kube::runtime::reflector::Store;
-use slipway_crds::NodeShim;
+use slipway_crds::{NodeShim, Shim};
 
 use crate::metrics::Metrics;
 
@@ -20,6 +20,8 @@ pub struct Told {
     pub metrics: Metrics,
     /// All `NodeShim`s, to count phases.
     pub node_shims: Store<NodeShim>,
+    /// All `Shim`s, to count their nodes.
+    pub shims: Store<Shim>,
     /// True on a standby, and on the leader once its caches are filled.
     pub ready: Arc<AtomicBool>,
 }
@@ -55,7 +57,7 @@ async fn metrics(State(told): State<Told>) -> Response {
             .map(|status| status.phase)
             .unwrap_or_default()
     });
-    match told.metrics.render(phases) {
+    match told.metrics.render(phases, &told.shims.state()) {
         Ok(text) => {
             const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::net::SocketAddr;
 
-use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, ResourceRequirements, Toleration};
 use serde::Deserialize;
-use slipway_crds::{BUNDLED_SHIM, names};
 
 use crate::args::{PullPolicy, RunArgs};
 
@@ -17,8 +16,10 @@ pub struct Settings {
     pub namespace: String,
     /// Who this process is among its replicas.
     pub identity: String,
-    /// The shim to install and how.
-    pub shim: ShimSettings,
+    /// How pods on nodes run.
+    pub installer: InstallerSettings,
+    /// `ConfigMap` that says what the default `Shim` is; none: there is no default.
+    pub default_shim: Option<String>,
     /// Take every fitting node.
     pub auto_provision: bool,
     /// How many nodes may be changed at a time.
@@ -29,18 +30,14 @@ pub struct Settings {
     pub listen: SocketAddr,
 }
 
-/// The bundled shim: where it comes from, what it serves, and how its Jobs run.
+/// The installer: its image, and how its Jobs run.
 #[derive(Clone, Debug)]
-pub struct ShimSettings {
-    /// Its name, in `NodeShim`s and node labels.
-    pub name: String,
-    /// Image that carries installer, shim and canary.
+pub struct InstallerSettings {
+    /// Image that carries installer, bundled shim and canary.
     pub image: String,
     /// Pull policy of that image.
     pub pull_policy: PullPolicy,
-    /// Runtime handlers, each with a `RuntimeClass` of the same name.
-    pub handlers: Vec<String>,
-    /// Folder on the nodes for the shim's binaries.
+    /// Folder on the nodes for the shims' binaries.
     pub install_root: String,
     /// What else pods on nodes get.
     pub pod: PodSettings,
@@ -48,22 +45,6 @@ pub struct ShimSettings {
     pub job_deadline_seconds: u32,
     /// How long a finished Job is kept.
     pub job_ttl_seconds: u32,
-}
-
-impl ShimSettings {
-    /// A hash of everything whose change means that nodes must be installed again.
-    #[must_use]
-    pub fn goal(&self) -> String {
-        names::hash(
-            &[
-                &self.name,
-                &self.image,
-                &self.handlers.join(","),
-                &self.install_root,
-            ],
-            16,
-        )
-    }
 }
 
 /// What installer and canary pods get beyond what they need.
@@ -82,6 +63,10 @@ pub struct PodSettings {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the pods.
     pub annotations: BTreeMap<String, String>,
+    /// Environment of what fetches shims from URLs, a proxy's for instance.
+    pub fetch_env: Vec<EnvVar>,
+    /// `ConfigMap` whose key `ca.crt` holds the certificates that a server of shims is checked with.
+    pub fetch_ca: String,
 }
 
 /// A setting that cannot be used.
@@ -96,20 +81,6 @@ pub enum Error {
     /// No image was given.
     #[error("--installer-image is empty: name the installer image")]
     NoImage,
-    /// A handler's name cannot be a `RuntimeClass`.
-    #[error(
-        "--handler {0:?}: want 1 to 40 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
-    )]
-    Handler(String),
-    /// A handler the node already gives a meaning.
-    #[error("--handler {0:?}: this name belongs to the container runtime itself")]
-    ReservedHandler(String),
-    /// A handler was given twice.
-    #[error("--handler {0:?} is given twice")]
-    DuplicateHandler(String),
-    /// No or too many handlers.
-    #[error("{0} handlers: want 1 to 16")]
-    HandlerCount(usize),
     /// The install root is no clean absolute path.
     #[error("--install-root {0:?}: want an absolute path without '..', not '/'")]
     InstallRoot(String),
@@ -144,11 +115,10 @@ impl Settings {
             max_concurrent: args.max_concurrent as usize,
             leader_elect: args.leader_elect,
             listen: args.listen,
-            shim: ShimSettings {
-                name: BUNDLED_SHIM.to_owned(),
+            default_shim: args.default_shim.filter(|name| !name.is_empty()),
+            installer: InstallerSettings {
                 image: args.installer_image.trim().to_owned(),
                 pull_policy: args.installer_pull_policy,
-                handlers: check_handlers(args.handlers)?,
                 install_root: check_root(args.install_root)?,
                 pod: serde_json::from_str(&args.installer_pod)?,
                 job_deadline_seconds: args.job_deadline_seconds,
@@ -156,30 +126,6 @@ impl Settings {
             },
         })
     }
-}
-
-fn check_handlers(handlers: Vec<String>) -> Result<Vec<String>, Error> {
-    if handlers.is_empty() || handlers.len() > 16 {
-        return Err(Error::HandlerCount(handlers.len()));
-    }
-    for (index, handler) in handlers.iter().enumerate() {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let bytes = handler.as_bytes();
-        let valid = (1..=40).contains(&bytes.len())
-            && bytes.iter().all(|byte| inner(*byte) || *byte == b'-')
-            && bytes.first().copied().is_some_and(inner)
-            && bytes.last().copied().is_some_and(inner);
-        if !valid {
-            return Err(Error::Handler(handler.clone()));
-        }
-        if matches!(handler.as_str(), "runc" | "crun" | "untrusted") {
-            return Err(Error::ReservedHandler(handler.clone()));
-        }
-        if handlers[..index].contains(handler) {
-            return Err(Error::DuplicateHandler(handler.clone()));
-        }
-    }
-    Ok(handlers)
 }
 
 fn check_root(root: String) -> Result<String, Error> {
@@ -209,11 +155,10 @@ pub(crate) fn test_settings() -> Settings {
         max_concurrent: 1,
         leader_elect: false,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        shim: ShimSettings {
-            name: BUNDLED_SHIM.into(),
+        default_shim: None,
+        installer: InstallerSettings {
             image: "slipway/node-installer:test".into(),
             pull_policy: PullPolicy::IfNotPresent,
-            handlers: vec!["wasmtime".into()],
             install_root: "/opt/slipway".into(),
             pod: PodSettings::default(),
             job_deadline_seconds: 600,
@@ -240,17 +185,13 @@ mod tests {
         argv.extend(extra);
         match Args::try_parse_from(argv).unwrap().command {
             Command::Run(args) => Settings::from_args(*args),
-            Command::Crd => unreachable!("`run` was given"),
+            _ => unreachable!("`run` was given"),
         }
     }
 
     #[test]
     fn bad_settings_are_named() {
         for (flag, says) in [
-            ("--handler=Wasm", "--handler \"Wasm\""),
-            ("--handler=-a", "--handler \"-a\""),
-            ("--handler=runc", "belongs to the container runtime"),
-            ("--handler=a,a", "given twice"),
             ("--install-root=opt", "--install-root \"opt\""),
             ("--install-root=/a/../b", "without '..'"),
             ("--install-root=/", "not '/'"),
@@ -266,23 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn the_goal_follows_what_is_installed_only() {
-        let base = settings(&[]).unwrap().shim.goal();
-        assert_eq!(
-            settings(&["--job-ttl-seconds=600"]).unwrap().shim.goal(),
-            base
-        );
-        assert_ne!(settings(&["--handler=spin"]).unwrap().shim.goal(), base);
-        assert_ne!(
-            settings(&["--install-root=/var/x"]).unwrap().shim.goal(),
-            base
-        );
-    }
-
-    #[test]
     fn pod_settings_come_as_kubernetes_writes_them() {
         let json = r#"--installer-pod={"imagePullSecrets":[{"name":"s"}],"priorityClassName":"p","tolerations":[{"key":"k","operator":"Exists"}]}"#;
-        let pod = settings(&[json]).unwrap().shim.pod;
+        let pod = settings(&[json]).unwrap().installer.pod;
         assert_eq!(pod.image_pull_secrets[0].name, "s");
         assert_eq!(pod.tolerations.unwrap().len(), 1);
     }
@@ -292,7 +219,7 @@ mod tests {
         assert_eq!(
             settings(&["--install-root=/opt/x/"])
                 .unwrap()
-                .shim
+                .installer
                 .install_root,
             "/opt/x"
         );

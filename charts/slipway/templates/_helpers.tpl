@@ -62,3 +62,40 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- include "slipway.image" (dict "image" .Values.installer.image "registry" .Values.image.registry "tag" .Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The ConfigMap by which the operator makes the Shim `slipway`. */}}
+{{- define "slipway.defaultShimName" -}}
+{{- printf "%s-default-shim" (include "slipway.fullname" . | trunc 50 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* The specification of that Shim, as JSON. */}}
+{{- define "slipway.defaultShim" -}}
+{{- $handlers := list -}}
+{{- range .Values.handlers -}}
+{{- $handlers = append $handlers (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range $handlers }}{{ $names = append $names .name }}{{ end -}}
+{{- if ne (len $names) (len (uniq $names)) }}{{ fail "handlers: a handler is named twice" }}{{ end -}}
+{{- $rollout := dict "type" .Values.shim.rollout.type -}}
+{{- if eq .Values.shim.rollout.type "Rolling" -}}
+{{- $_ := set $rollout "maxUnavailable" (int64 .Values.shim.rollout.maxUnavailable) -}}
+{{- $_ := set $rollout "stopOnFailure" .Values.shim.rollout.stopOnFailure -}}
+{{- end -}}
+{{- $spec := dict "source" (dict "bundled" dict) "handlers" $handlers "rollout" $rollout -}}
+{{- with .Values.shim.nodeSelector }}{{ $_ := set $spec "nodeSelector" . }}{{ end -}}
+{{- with .Values.shim.startupTaints }}{{ $_ := set $spec "startupTaints" . }}{{ end -}}
+{{- if .Values.shim.localImagePull }}{{ $_ := set $spec "localImagePull" true }}{{ end -}}
+{{- if ne .Values.shim.leftovers "Keep" }}{{ $_ := set $spec "leftovers" .Values.shim.leftovers }}{{ end -}}
+{{- toPrettyJson $spec -}}
+{{- end -}}
+
+{{/* Name of the first RuntimeClass. */}}
+{{- define "slipway.firstClass" -}}
+{{- $first := first .Values.handlers -}}
+{{- if kindIs "string" $first -}}
+{{- $first -}}
+{{- else -}}
+{{- dig "runtimeClass" "name" $first.name $first -}}
+{{- end -}}
+{{- end -}}

@@ -5,12 +5,31 @@ use std::path::Path;
 use serde_json::Value;
 use slipway_crds::generate;
 
-fn definition() -> Value {
-    serde_json::to_value(&generate::definitions()[0]).expect("a definition is JSON")
+mod admission;
+mod shim;
+
+fn definition(kind: &str) -> Value {
+    let all = generate::definitions();
+    let of_kind = all.iter().find(|found| found.spec.names.kind == kind);
+    serde_json::to_value(of_kind.expect("a definition of this kind")).expect("a definition is JSON")
 }
 
-fn schema() -> Value {
-    definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+fn schema(kind: &str) -> Value {
+    definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// Names of the columns of `kubectl get`, and of those that `-o wide` adds.
+fn columns(kind: &str) -> (Vec<String>, Vec<String>) {
+    let version = &definition(kind)["spec"]["versions"][0];
+    let columns = version["additionalPrinterColumns"]
+        .as_array()
+        .expect("columns");
+    let named = |wide: bool| {
+        let fits = move |c: &&Value| (c["priority"].as_i64().unwrap_or(0) > 0) == wide;
+        let name = |c: &Value| c["name"].as_str().expect("a name").to_owned();
+        columns.iter().filter(fits).map(name).collect()
+    };
+    (named(false), named(true))
 }
 
 #[test]
@@ -25,17 +44,19 @@ fn generated_files_are_up_to_date() {
 
 #[test]
 fn conditions_merge_by_type() {
-    let conditions = &schema()["properties"]["status"]["properties"]["conditions"];
-    assert_eq!(conditions["x-kubernetes-list-type"], "map");
-    assert_eq!(
-        conditions["x-kubernetes-list-map-keys"],
-        serde_json::json!(["type"])
-    );
+    for kind in ["NodeShim", "Shim"] {
+        let conditions = &schema(kind)["properties"]["status"]["properties"]["conditions"];
+        assert_eq!(conditions["x-kubernetes-list-type"], "map");
+        assert_eq!(
+            conditions["x-kubernetes-list-map-keys"],
+            serde_json::json!(["type"])
+        );
+    }
 }
 
 #[test]
 fn the_spec_is_immutable_and_bounded() {
-    let spec = &schema()["properties"]["spec"];
+    let spec = &schema("NodeShim")["properties"]["spec"];
     assert_eq!(
         spec["x-kubernetes-validations"][0]["rule"],
         "self == oldSelf"
@@ -67,6 +88,13 @@ fn every_string_list_and_description_of_our_own_is_bounded() {
                 walk(&format!("{path}[]"), &schema["items"], unbounded);
             }
             _ => {
+                let keys = &schema["additionalProperties"];
+                if !keys.is_null() || schema["x-kubernetes-preserve-unknown-fields"] == true {
+                    if schema["maxProperties"].is_null() {
+                        unbounded.push(path.to_owned());
+                    }
+                    walk(&format!("{path}.*"), keys, unbounded);
+                }
                 for (name, child) in schema["properties"].as_object().into_iter().flatten() {
                     walk(&format!("{path}.{name}"), child, unbounded);
                 }
@@ -74,48 +102,36 @@ fn every_string_list_and_description_of_our_own_is_bounded() {
         }
     }
     let mut unbounded = Vec::new();
-    for part in ["spec", "status"] {
-        walk(part, &schema()["properties"][part], &mut unbounded);
+    for kind in ["NodeShim", "Shim"] {
+        for part in ["spec", "status"] {
+            walk(
+                &format!("{kind}.{part}"),
+                &schema(kind)["properties"][part],
+                &mut unbounded,
+            );
+        }
     }
     assert!(unbounded.is_empty(), "{unbounded:?}");
 }
 
 #[test]
 fn people_see_what_matters_first() {
-    let version = &definition()["spec"]["versions"][0];
-    let columns: Vec<_> = version["additionalPrinterColumns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| {
-            (
-                c["name"].as_str().unwrap().to_owned(),
-                c["priority"].as_i64().unwrap_or(0),
-            )
-        })
-        .collect();
-    let narrow: Vec<_> = columns
-        .iter()
-        .filter(|c| c.1 == 0)
-        .map(|c| c.0.as_str())
-        .collect();
-    let wide: Vec<_> = columns
-        .iter()
-        .filter(|c| c.1 > 0)
-        .map(|c| c.0.as_str())
-        .collect();
+    let (narrow, wide) = columns("NodeShim");
     assert_eq!(
         narrow,
         ["Node", "Ready", "Phase", "Reason", "Containerd", "Age"]
     );
     assert_eq!(wide, ["Digest", "Message"]);
+    let (narrow, wide) = columns("Shim");
     assert_eq!(
-        definition()["spec"]["names"]["shortNames"],
-        serde_json::json!(["nsh"])
+        narrow,
+        ["Nodes", "Ready", "Reason", "Handlers", "Source", "Age"]
     );
-    assert_eq!(
-        definition()["spec"]["names"]["categories"],
-        serde_json::json!(["wasm"])
-    );
-    assert_eq!(definition()["spec"]["scope"], "Cluster");
+    assert_eq!(wide, ["Message"]);
+    for (kind, short) in [("NodeShim", "nsh"), ("Shim", "shim")] {
+        let spec = &definition(kind)["spec"];
+        assert_eq!(spec["names"]["shortNames"], serde_json::json!([short]));
+        assert_eq!(spec["names"]["categories"], serde_json::json!(["wasm"]));
+        assert_eq!(spec["scope"], "Cluster");
+    }
 }

@@ -52,6 +52,15 @@ async fn wrong_types_and_ranges() {
 async fn values_kubernetes_or_containerd_would_refuse_later() {
     refused("handlers={Wasm_Time}", "/handlers/0", "does not match").await;
     refused("handlers={a,a}", "/handlers", "equal").await;
+    refused(
+        "handlers[0]=a,handlers[1].name=a",
+        "handlers",
+        "named twice",
+    )
+    .await;
+    refused("handlers[0].names=a", "/handlers/0", "oneOf").await;
+    refused("shim.rollout.type=Canary", "/shim/rollout/type", "one of").await;
+    refused("shim.leftovers=Burn", "/shim/leftovers", "one of").await;
     refused("image.digest=sha256:12", "/image/digest", "does not match").await;
     refused(
         "installer.root=opt/slipway",

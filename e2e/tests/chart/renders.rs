@@ -1,6 +1,7 @@
 //! What is rendered for which values.
 
 use insta::assert_snapshot;
+use serde_json::json;
 use slipway_e2e::helm;
 
 /// Rendered documents in a fixed form: helm's versions differ in blank lines and in order. Definitions are
@@ -48,7 +49,12 @@ async fn everything_set() {
             "--set", "installer.resources.limits.memory=64Mi,installer.priorityClassName=system-node-critical",
             "--set", "installer.tolerations[0].key=wasm,installer.tolerations[0].operator=Exists",
             "--set", "installer.podLabels.b=c,installer.podAnnotations.d=e,installer.maxConcurrent=3",
-            "--set", "handlers={wasmtime,spin},logFormat=json,logLevel=debug",
+            "--set", "handlers[0]=wasmtime,handlers[1].name=spin,handlers[1].options.mode=spin,logFormat=json,logLevel=debug",
+            "--set", "handlers[1].runtimeClass.name=wasmtime-spin-v2,handlers[1].runtimeClass.overhead.podFixed.memory=4Mi",
+            "--set", "shim.nodeSelector.matchLabels.pool=wasm,shim.rollout.maxUnavailable=2,shim.rollout.stopOnFailure=false",
+            "--set", "shim.startupTaints[0].key=slipway.dev/starting,shim.localImagePull=true,shim.leftovers=Remove",
+            "--set", "installer.fetch.caConfigMap=company-ca,installer.fetch.env[0].name=HTTPS_PROXY,installer.fetch.env[0].value=http://p.test",
+            "--set", "serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus,cleanup.timeoutSeconds=600",
             "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op",
             "--set", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.test:3128",
             "--set", "podLabels.f=g,podAnnotations.h=i,priorityClassName=system-cluster-critical",
@@ -67,7 +73,7 @@ async fn rbac_is_exactly_what_is_used() {
 async fn parts_can_be_left_to_others() {
     let text = render(&[
         "--set",
-        "rbac.create=false,crds.enabled=false,podDisruptionBudget.enabled=false",
+        "rbac.create=false,crds.enabled=false,podDisruptionBudget.enabled=false,cleanup.enabled=false,shim.enabled=false",
         "--set",
         "serviceAccount.create=false,serviceAccount.name=mine",
     ])
@@ -78,6 +84,73 @@ async fn parts_can_be_left_to_others() {
         .collect();
     assert_eq!(kinds, ["kind: Deployment", "kind: Service", "kind: Pod"]);
     assert!(text.contains("serviceAccountName: mine"));
+    assert!(!text.contains("SLIPWAY_DEFAULT_SHIM"), "{text}");
+}
+
+/// The default Shim, as the operator will read it.
+async fn default_shim(args: &[&str]) -> serde_json::Value {
+    let mut all = vec!["--show-only", "templates/default-shim.yaml"];
+    all.extend(args);
+    let text = helm::template(&all).await.expect("the chart renders");
+    let (_, json) = text.split_once("spec.json: |").expect("the key");
+    serde_json::from_str(json).expect("it is JSON")
+}
+
+#[tokio::test]
+async fn values_become_a_shim() {
+    let shim = default_shim(&[]).await;
+    assert_eq!(
+        shim,
+        json!({
+            "source": {"bundled": {}},
+            "handlers": [{"name": "wasmtime"}],
+            "rollout": {"type": "Rolling", "maxUnavailable": 1, "stopOnFailure": true},
+        })
+    );
+    let shim = default_shim(&["--set", "shim.rollout.type=Recreate,handlers={a,b}"]).await;
+    assert_eq!(shim["rollout"], json!({"type": "Recreate"}));
+    assert_eq!(shim["handlers"], json!([{"name": "a"}, {"name": "b"}]));
+}
+
+#[tokio::test]
+async fn the_operator_starts_anew_when_the_default_shim_changes() {
+    let sum = async |args: &[&str]| {
+        let text = render(args).await;
+        let mut lines = text.lines().map(str::trim);
+        let found = lines.find(|line| line.starts_with("checksum/default-shim:"));
+        found.expect("a checksum").to_owned()
+    };
+    let before = sum(&[]).await;
+    assert_eq!(sum(&["--set", "replicaCount=3"]).await, before);
+    assert_ne!(
+        sum(&["--set", "shim.rollout.maxUnavailable=2"]).await,
+        before
+    );
+}
+
+#[tokio::test]
+async fn the_first_handler_names_the_class_of_the_notes_and_the_test() {
+    for (set, class) in [
+        ("handlers={spin}", "spin"),
+        ("handlers[0].name=spin", "spin"),
+        (
+            "handlers[0].name=spin,handlers[0].runtimeClass.name=wasmtime-spin-v2",
+            "wasmtime-spin-v2",
+        ),
+    ] {
+        let args = ["--set", set, "--show-only", "templates/tests/wasm-pod.yaml"];
+        let text = render(&args).await;
+        assert!(
+            text.contains(&format!("runtimeClassName: {class}\n")),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_cleaned_before_anything_is_deleted() {
+    let text = render(&["--show-only", "templates/cleanup.yaml"]).await;
+    assert_snapshot!(text);
 }
 
 #[tokio::test]
@@ -104,6 +177,7 @@ async fn images_follow_registry_tag_and_digest() {
     image: "slipway/operator:0.1.0"
     value: "slipway/node-installer:0.1.0"
     image: "slipway/node-installer:0.1.0"
+    image: "slipway/operator:0.1.0"
     "#);
     let mirror = [
         "--set",
@@ -113,6 +187,7 @@ async fn images_follow_registry_tag_and_digest() {
     image: "mirror.test/slipway/operator:a"
     value: "mirror.test/slipway/node-installer:b"
     image: "mirror.test/slipway/node-installer:b"
+    image: "mirror.test/slipway/operator:a"
     "#);
     let own = [
         "--set",
@@ -122,5 +197,6 @@ async fn images_follow_registry_tag_and_digest() {
     image: "mirror.test/slipway/operator:0.1.0"
     value: "own.test/slipway/node-installer:0.1.0"
     image: "own.test/slipway/node-installer:0.1.0"
+    image: "mirror.test/slipway/operator:0.1.0"
     "#);
 }

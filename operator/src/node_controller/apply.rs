@@ -5,11 +5,12 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use slipway_crds::shim::StartupTaint;
 use slipway_crds::{NodeShim, NodeShimStatus, labels};
 
 use super::build::{self, Frame};
 use super::observed::Observed;
-use super::plan::{Action, Plan};
+use super::plan::{Action, Labels, Plan, covers};
 use crate::context::Context;
 use crate::node_facts::NodeFacts;
 
@@ -76,7 +77,8 @@ async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), 
     let frame = Frame {
         object,
         namespace,
-        shim: &context.settings.shim,
+        goal: &seen.goal,
+        installer: &context.settings.installer,
     };
     match action {
         Action::Hold => patch_finalizers(&objects, object, true).await,
@@ -87,8 +89,12 @@ async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), 
                 .await
                 .map(drop),
         ),
-        Action::Label(on) => match &seen.node {
-            Some(node) => label(node, &object.spec.shim, *on, context).await,
+        Action::Label(which) => match &seen.node {
+            Some(node) => label(node, &object.spec.shim, *which, context).await,
+            None => Ok(()),
+        },
+        Action::Untaint(startup) => match &seen.node {
+            Some(node) => untaint(node, startup, context).await,
             None => Ok(()),
         },
         Action::Mark(on) => match &seen.node {
@@ -144,15 +150,50 @@ async fn patch_finalizers(
 async fn label(
     node: &NodeFacts,
     shim: &str,
-    on: bool,
+    which: Labels,
     context: &Context,
 ) -> Result<(), kube::Error> {
-    let values = node
-        .proven_labels(shim)
-        .map(|(key, value)| (key, if on { Value::from(value) } else { Value::Null }));
-    let changed: serde_json::Map<_, _> = values.into_iter().collect();
-    tracing::info!(node = node.name, on, "setting the node's Wasm labels");
+    let [own, provisioned, wasm] = node.proven_labels(shim);
+    let put = |(key, value): (String, String)| (key, Value::from(value));
+    let take = |(key, _): (String, String)| (key, Value::Null);
+    let changed: serde_json::Map<_, _> = match which {
+        Labels::All => [own, provisioned, wasm].map(put).into_iter().collect(),
+        Labels::Shared => [own].map(take).into_iter().collect(),
+        Labels::None => [own, provisioned, wasm].map(take).into_iter().collect(),
+    };
+    tracing::info!(
+        node = node.name,
+        shim,
+        ?which,
+        "setting the node's Wasm labels"
+    );
     patch_node(node, json!({ "uid": node.uid, "labels": changed }), context).await
+}
+
+/// The list of taints is replaced as a whole, so under the version it was read at: a conflict is tried again
+/// from fresh sight.
+async fn untaint(
+    node: &NodeFacts,
+    startup: &[StartupTaint],
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let api: Api<Node> = Api::all(context.client.clone());
+    let Some(found) = api.get_opt(&node.name).await? else {
+        return Ok(());
+    };
+    let taints = found.spec.as_ref().and_then(|spec| spec.taints.clone());
+    let mut left = taints.unwrap_or_default();
+    left.retain(|taint| !covers(startup, &taint.key, &taint.effect));
+    tracing::info!(node = node.name, "taking the startup taints off the node");
+    let patch = Patch::Merge(json!({
+        "metadata": { "uid": node.uid, "resourceVersion": found.resource_version() },
+        "spec": { "taints": left },
+    }));
+    gone_is_fine(
+        api.patch(&node.name, &PatchParams::default(), &patch)
+            .await
+            .map(drop),
+    )
 }
 
 async fn mark(
@@ -209,6 +250,7 @@ fn error(action: &Action, seen: &Observed, source: kube::Error) -> Error {
             format!("NodeShim {}", seen.object.name_any())
         }
         Action::Label(_) | Action::Mark(_) => format!("metadata of node {node}"),
+        Action::Untaint(_) => format!("taints of node {node}"),
         Action::CreateJob(transaction) => format!("Job {}", transaction.job),
         Action::DeleteJob(name) => format!("Job {name}"),
         Action::CreateCanary { name, .. } | Action::DeleteCanary(name) => format!("pod {name}"),

@@ -5,10 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource as _, ResourceExt as _};
 use slipway_crds::{NodeShim, labels};
 
-use crate::settings::{PodSettings, ShimSettings};
+use crate::goal::Goal;
+use crate::settings::{InstallerSettings, PodSettings};
 
 mod canary;
 mod job;
+mod payload;
 
 pub use canary::canary;
 pub use job::job;
@@ -20,8 +22,10 @@ pub struct Frame<'a> {
     pub object: &'a NodeShim,
     /// The operator's namespace.
     pub namespace: &'a str,
-    /// The shim they are about.
-    pub shim: &'a ShimSettings,
+    /// What the node is to have.
+    pub goal: &'a Goal,
+    /// How pods on nodes run.
+    pub installer: &'a InstallerSettings,
 }
 
 impl Frame<'_> {
@@ -55,11 +59,11 @@ impl Frame<'_> {
 
     /// Metadata of a pod: ours, below it what the settings add.
     fn pod_metadata(&self, own: &ObjectMeta) -> ObjectMeta {
-        let mut pod_labels = self.shim.pod.labels.clone();
+        let mut pod_labels = self.installer.pod.labels.clone();
         pod_labels.extend(own.labels.clone().unwrap_or_default());
         ObjectMeta {
             labels: Some(pod_labels),
-            annotations: Some(self.shim.pod.annotations.clone())
+            annotations: Some(self.installer.pod.annotations.clone())
                 .filter(|annotations| !annotations.is_empty()),
             ..ObjectMeta::default()
         }
@@ -76,8 +80,16 @@ fn tolerations(pod: &PodSettings) -> Vec<Toleration> {
     })
 }
 
-fn pull_secrets(pod: &PodSettings) -> Option<Vec<LocalObjectReference>> {
-    Some(pod.image_pull_secrets.clone()).filter(|secrets| !secrets.is_empty())
+/// Those of the installer and, for an image of the user's, its own.
+fn pull_secrets(frame: &Frame<'_>) -> Option<Vec<LocalObjectReference>> {
+    let image = frame.goal.spec.source.image.as_ref();
+    let own = image.into_iter().flat_map(|image| &image.pull_secrets);
+    let own = own.map(|secret| LocalObjectReference {
+        name: secret.name.clone(),
+    });
+    let mut secrets = frame.installer.pod.image_pull_secrets.clone();
+    secrets.extend(own);
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 fn priority(pod: &PodSettings) -> Option<String> {

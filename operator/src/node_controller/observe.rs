@@ -1,6 +1,8 @@
 //! Gathers what a plan goes by: from the caches, and from the API server where a cache may be behind
 //! and that would matter.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -8,13 +10,14 @@ use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource as _, ResourceExt as _};
 use slipway_crds::node_shim::Transaction;
-use slipway_crds::{NodeShim, Phase, labels};
+use slipway_crds::{NodeShim, Phase, Shim, labels};
 
-use super::observed::{Canary, Goal, JobState, Observed};
+use super::observed::{Canary, JobState, Observed};
 use crate::context::Context;
-use crate::node_facts::NodeFacts;
-use crate::runtime_classes;
-use crate::turns::Other;
+use crate::goal::{self, Goal};
+use crate::node_facts::{self, NodeFacts};
+use crate::turns::{Asker, Other};
+use crate::{rollout, runtime_classes, selection};
 
 /// Pods of one node; a kubelet runs a few hundred at most.
 const MAX_PODS: u32 = 2000;
@@ -25,8 +28,15 @@ const MAX_PODS: u32 = 2000;
 /// When the API server cannot be asked.
 pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, kube::Error> {
     let settings = &context.settings;
+    let shim = shim(object, context).await?;
     let node = node(object, context).await?;
+    let goal = match (&shim, &node) {
+        (Some(shim), Some(node)) => Goal::of(shim, &settings.installer, &node.architecture),
+        (Some(shim), None) => Goal::of(shim, &settings.installer, ""),
+        (None, _) => Goal::of_gone(object, &settings.installer),
+    };
     let classes = context.caches.runtime_classes.state();
+    let shims = context.caches.shims_by_age();
     let now = now();
     let job = match object
         .status
@@ -38,34 +48,66 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
     };
     let users = match &node {
         Some(node) if drains(object) => {
-            users(
-                &node.name,
-                &runtime_classes::using(&settings.shim, &classes),
-                context,
-            )
-            .await?
+            let handlers = handlers_on_node(object, &goal);
+            let classes = runtime_classes::using(&handlers, &classes);
+            users(&node.name, &classes, context).await?
         }
         _ => Vec::new(),
     };
-    let name = object.name_any();
-    let control_plane = node.as_ref().is_some_and(|node| node.control_plane);
+    let of_shim = |of: &dyn Fn(&Shim, &NodeFacts) -> bool| match (&shim, &node) {
+        (Some(shim), Some(node)) => of(shim, node),
+        _ => false,
+    };
     Ok(Observed {
         now,
-        turn: context
-            .turns
-            .could_begin(&name, control_plane, &others(context)),
+        wanted: of_shim(&|shim, node| selection::wants(shim, node, settings.auto_provision)),
+        unsupported: match (&shim, &node) {
+            (Some(shim), Some(node)) => selection::unsupported(shim, node),
+            _ => None,
+        },
+        turn: asks(object, node.as_ref(), shim.as_deref(), |asker| {
+            context.turns.could_begin(asker, &others(context))
+        }),
+        stopped: shim.as_ref().and_then(|shim| {
+            let goals = goal::hashes(shim, &settings.installer);
+            rollout::stopped(object, shim, &goals, &context.caches.node_shims.state())
+        }),
+        taken: shim.as_ref().and_then(|shim| {
+            let here = context.caches.on_node(&object.spec.node_name);
+            taken(object, shim, &shims, &here)
+        }),
+        shared: context
+            .caches
+            .on_node(&object.spec.node_name)
+            .iter()
+            .any(|other| other.name_any() != object.name_any() && is_proven(other)),
+        conflicts: shim
+            .as_ref()
+            .map(|shim| runtime_classes::conflicts(shim, &shims, &classes))
+            .unwrap_or_default(),
         object: object.clone(),
+        canaries: canaries(&object.name_any(), context),
         node,
         job,
-        canaries: canaries(&name, context),
         users,
-        goal: Goal {
-            hash: settings.shim.goal(),
-            shim: settings.shim.name.clone(),
-            image: settings.shim.image.clone(),
-            handlers: settings.shim.handlers.clone(),
-        },
-        conflicts: runtime_classes::conflicts(&settings.shim, &classes),
+        goal,
+        shim,
+    })
+}
+
+/// Asks for a turn in the name of this object.
+pub fn asks<T>(
+    object: &NodeShim,
+    node: Option<&NodeFacts>,
+    shim: Option<&Shim>,
+    ask: impl FnOnce(&Asker<'_>) -> T,
+) -> T {
+    ask(&Asker {
+        name: &object.name_any(),
+        node: &object.spec.node_name,
+        shim: &object.spec.shim,
+        control_plane: node.is_some_and(|node| node.control_plane),
+        at_a_time: shim.and_then(|shim| shim.spec.rollout.at_a_time()),
     })
 }
 
@@ -74,13 +116,62 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
 pub fn others(context: &Context) -> Vec<Other> {
     let is_control_plane = |name: &str| {
         let node = context.caches.node(name);
-        node.is_some_and(|node| NodeFacts::of(&node, false).control_plane)
+        node.is_some_and(|node| node_facts::is_control_plane(&node))
     };
     let objects = context.caches.node_shims.state();
     objects
         .iter()
         .map(|object| Other::of(object, is_control_plane(&object.spec.node_name)))
         .collect()
+}
+
+/// Why a handler of this shim is not to be had on this node: another has its name there, or will have it since
+/// its `Shim` is older. `by_age` are all `Shim`s, `here` the objects of this node.
+fn taken(
+    object: &NodeShim,
+    shim: &Shim,
+    by_age: &[Arc<Shim>],
+    here: &[Arc<NodeShim>],
+) -> Option<String> {
+    if has_begun(object) {
+        return None;
+    }
+    let rank = |name: &str| by_age.iter().position(|other| other.name_any() == name);
+    let rivals = here.iter().filter(|other| {
+        other.spec.shim != object.spec.shim
+            && (has_begun(other) || rank(&other.spec.shim) < rank(&object.spec.shim))
+    });
+    let mut shims = rivals.filter_map(|rival| by_age.get(rank(&rival.spec.shim)?));
+    shims.find_map(|other| {
+        let mut names = shim.spec.handlers.iter().map(|handler| &handler.name);
+        let served = |name: &&String| other.spec.handlers.iter().any(|h| h.name == **name);
+        let name = names.find(served)?;
+        Some(format!(
+            "handler {name} of node {} belongs to Shim {}: give it another name, or select other nodes",
+            object.spec.node_name,
+            other.name_any()
+        ))
+    })
+}
+
+fn has_begun(object: &NodeShim) -> bool {
+    let status = object.status.as_ref();
+    status.is_some_and(|status| status.transaction.is_some())
+}
+
+/// The handlers that are asked for and those that are still there from before.
+fn handlers_on_node(object: &NodeShim, goal: &Goal) -> Vec<String> {
+    let status = object.status.as_ref();
+    let installed = status.and_then(|status| status.installed.as_ref());
+    let mut handlers = goal.handlers.clone();
+    handlers.extend(installed.into_iter().flat_map(|i| i.handlers.clone()));
+    handlers
+}
+
+fn is_proven(object: &NodeShim) -> bool {
+    let status = object.status.as_ref();
+    object.metadata.deletion_timestamp.is_none()
+        && status.is_some_and(|status| status.proof.is_some())
 }
 
 /// What events about this are about: the Node, and the object.
@@ -107,15 +198,21 @@ fn now() -> Timestamp {
 /// The Node. Whether it is gone is asked of the API server: much is given up on that answer.
 async fn node(object: &NodeShim, context: &Context) -> Result<Option<NodeFacts>, kube::Error> {
     let name = &object.spec.node_name;
-    let auto = context.settings.auto_provision;
     if let Some(node) = context.caches.node(name) {
-        return Ok(Some(NodeFacts::of(&node, auto)));
+        return Ok(Some(NodeFacts::of(&node)));
     }
     let api: Api<Node> = Api::all(context.client.clone());
-    Ok(api
-        .get_opt(name)
-        .await?
-        .map(|node| NodeFacts::of(&node, auto)))
+    Ok(api.get_opt(name).await?.as_ref().map(NodeFacts::of))
+}
+
+/// The Shim; the same holds for it.
+async fn shim(object: &NodeShim, context: &Context) -> Result<Option<Arc<Shim>>, kube::Error> {
+    let name = &object.spec.shim;
+    if let Some(shim) = context.caches.shim(name) {
+        return Ok(Some(shim));
+    }
+    let api: Api<Shim> = Api::all(context.client.clone());
+    Ok(api.get_opt(name).await?.map(Arc::new))
 }
 
 /// Whether the plan depends on the transaction's Job.
@@ -227,4 +324,59 @@ fn uses(pod: &Pod, classes: &[String]) -> bool {
         .get(labels::COMPONENT)
         .is_some_and(|component| component == labels::COMPONENT_CANARY);
     !ended && !canary && class.is_some_and(|class| classes.contains(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shim(name: &str, handler: &str) -> Arc<Shim> {
+        let spec = json!({"source": {"bundled": {}}, "handlers": [{"name": handler}]});
+        Arc::new(Shim::new(name, serde_json::from_value(spec).unwrap()))
+    }
+
+    fn object(shim: &str, has_begun: bool) -> Arc<NodeShim> {
+        let transaction = json!({
+            "number": 1, "operation": "install", "job": "j", "goal": "g", "startTime": "2026-01-01T00:00:00Z",
+        });
+        let status = if has_begun {
+            json!({"transaction": transaction})
+        } else {
+            json!({})
+        };
+        let object = json!({
+            "metadata": {"name": format!("n.{shim}")},
+            "spec": {"nodeName": "n", "shim": shim}, "status": status,
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_handler_belongs_to_who_came_first() {
+        let shims = [
+            shim("old", "spin"),
+            shim("new", "spin"),
+            shim("apart", "wws"),
+        ];
+        let why = |me: usize, begun: bool, rival: &str, rival_begun: bool| {
+            let own = object(&shims[me].name_any(), begun);
+            let here = [own.clone(), object(rival, rival_begun)];
+            taken(&own, &shims[me], &shims, &here)
+        };
+        assert!(
+            why(1, false, "old", false)
+                .unwrap()
+                .contains("belongs to Shim old")
+        );
+        assert_eq!(why(0, false, "new", false), None, "the older is first");
+        assert!(
+            why(0, false, "new", true)
+                .unwrap()
+                .contains("belongs to Shim new")
+        );
+        assert_eq!(why(1, true, "old", true), None, "it is there already");
+        assert_eq!(why(2, false, "old", true), None, "another handler");
+    }
 }

@@ -1,12 +1,15 @@
 //! What one reconcile goes by: the object, its node, its Job and canaries, as plain data.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use slipway_crds::NodeShim;
 use slipway_crds::node_shim::{Operation, Transaction};
+use slipway_crds::{NodeShim, Shim};
 
+use crate::goal::Goal;
 use crate::node_facts::NodeFacts;
 use crate::report::{self, Report, clean};
 
@@ -20,8 +23,14 @@ pub struct Observed {
     pub now: Timestamp,
     /// The object itself.
     pub object: NodeShim,
+    /// Its `Shim`, unless it is gone.
+    pub shim: Option<Arc<Shim>>,
     /// Its node, unless it is gone.
     pub node: Option<NodeFacts>,
+    /// Whether the shim is to stand on the node.
+    pub wanted: bool,
+    /// Why the shim cannot run there, or nothing.
+    pub unsupported: Option<String>,
     /// The Job of the transaction in the object's status.
     pub job: JobState,
     /// Every canary pod of this object.
@@ -30,23 +39,16 @@ pub struct Observed {
     pub users: Vec<String>,
     /// Whether this node may begin a transaction now.
     pub turn: bool,
+    /// Why the roll-out is stopped for this node, or nothing.
+    pub stopped: Option<String>,
+    /// Why a handler is not to be had on this node, or nothing.
+    pub taken: Option<String>,
+    /// Whether another shim of the node is proven, so that the labels they share stay.
+    pub shared: bool,
     /// What is to be installed.
     pub goal: Goal,
     /// What is wrong with a `RuntimeClass` of ours.
     pub conflicts: Vec<String>,
-}
-
-/// What is to be installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Goal {
-    /// Hash of all of it.
-    pub hash: String,
-    /// The shim's name.
-    pub shim: String,
-    /// The installer image.
-    pub image: String,
-    /// The runtime handlers.
-    pub handlers: Vec<String>,
 }
 
 /// What became of a transaction's Job.
@@ -64,6 +66,11 @@ pub enum JobState {
     /// It has finished without a report that can be used.
     Silent {
         /// What is known instead.
+        message: String,
+    },
+    /// The shim's files were not to be had; nothing has touched the node.
+    Unfetched {
+        /// Why not.
         message: String,
     },
 }
@@ -85,6 +92,8 @@ pub enum CanaryState {
         /// What it waits for.
         hint: Option<String>,
     },
+    /// Its container runs and is ready.
+    Up,
     /// It exited with 0.
     Succeeded,
     /// It did not.
@@ -110,10 +119,13 @@ impl JobState {
             Some(exit) => Self::Silent {
                 message: format!("the installer ended without a report: {}", exit.describe()),
             },
-            None => Self::Silent {
-                message: format!(
-                    "the installer never ran: {end}; does its namespace admit privileged pods?"
-                ),
+            None => match pods.iter().find_map(unfetched) {
+                Some(message) => Self::Unfetched { message },
+                None => Self::Silent {
+                    message: format!(
+                        "the installer never ran: {end}; does its namespace admit privileged pods?"
+                    ),
+                },
             },
         }
     }
@@ -130,6 +142,7 @@ impl Canary {
         let state = match phase {
             Some("Succeeded") => CanaryState::Succeeded,
             Some("Failed") => CanaryState::Failed { message: why(pod) },
+            Some("Running") if statuses(pod).all(|status| status.ready) => CanaryState::Up,
             _ => CanaryState::Running { hint: waits(pod) },
         };
         Self {
@@ -197,11 +210,36 @@ fn hint(job: &Job, pods: &[Pod], now: Timestamp) -> Option<String> {
     pods.iter().find_map(waits)
 }
 
+/// Why the containers before the installer did not bring the shim's files.
+fn unfetched(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let mut containers = status.init_container_statuses.iter().flatten();
+    let (name, ended) = containers.find_map(|container| {
+        let ended = container.state.as_ref()?.terminated.as_ref()?;
+        (ended.exit_code != 0).then_some((&container.name, ended))
+    })?;
+    let said = match ended.message.as_deref().unwrap_or_default() {
+        "" => format!("exit code {}", ended.exit_code),
+        text => report::message(text).unwrap_or_else(|| text.to_owned()),
+    };
+    Some(clean(&format!("{name}: {said}"), MAX_DETAIL))
+}
+
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status
         .iter()
         .filter_map(|status| status.container_statuses.as_ref())
         .flatten()
+}
+
+/// Those of containers that run before the installer too: what they wait for holds it up.
+fn all_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let before = pod
+        .status
+        .iter()
+        .filter_map(|status| status.init_container_statuses.as_ref())
+        .flatten();
+    before.chain(statuses(pod))
 }
 
 fn exit(pod: &Pod) -> Option<Exit> {
@@ -216,11 +254,11 @@ fn exit(pod: &Pod) -> Option<Exit> {
 
 /// What a pod's container waits for, where that says something.
 fn waits(pod: &Pod) -> Option<String> {
-    let waiting = statuses(pod).find_map(|status| status.state.as_ref()?.waiting.as_ref())?;
+    let mut waiting =
+        all_statuses(pod).filter_map(|status| status.state.as_ref()?.waiting.as_ref());
+    let is_telling = |reason: &str| !matches!(reason, "ContainerCreating" | "PodInitializing");
+    let waiting = waiting.find(|waiting| waiting.reason.as_deref().is_some_and(is_telling))?;
     let reason = waiting.reason.as_deref()?;
-    if matches!(reason, "ContainerCreating" | "PodInitializing") {
-        return None;
-    }
     let message = waiting.message.as_deref().unwrap_or_default();
     Some(clean(&format!("{reason}: {message}"), MAX_DETAIL))
 }

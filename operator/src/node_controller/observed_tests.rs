@@ -145,3 +145,43 @@ fn canaries_end_well_or_say_why_not() {
     };
     assert_eq!(message, "exit code 126 (Error): unknown import");
 }
+
+#[test]
+fn files_that_were_not_to_be_had_say_why() {
+    let failed = |message: &str| {
+        pod(&json!({"phase": "Failed", "initContainerStatuses": [{
+            "name": "fetch", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 3, "reason": "Error", "message": message}},
+        }]}))
+    };
+    for (message, says) in [
+        (r#"{"message":"wrong sha256"}"#, "fetch: wrong sha256"),
+        ("404 Not Found", "fetch: 404 Not Found"),
+        ("", "fetch: exit code 3"),
+    ] {
+        match read(&finished(), &[failed(message)], 30) {
+            JobState::Unfetched { message } => assert_eq!(message, says),
+            other => panic!("{other:?}"),
+        }
+    }
+    let waits = pod(&json!({"initContainerStatuses": [{
+        "name": "copy", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}},
+    }]}));
+    match read(&job(&json!([])), &[waits], 30) {
+        JobState::Running { hint } => assert_eq!(hint.unwrap(), "ErrImagePull: no such image"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_server_is_up_when_its_container_is_ready() {
+    let running = |ready: bool| {
+        let pod = pod(&json!({"phase": "Running", "containerStatuses": [{
+            "name": "canary", "image": "i", "imageID": "", "ready": ready, "restartCount": 0, "state": {},
+        }]}));
+        Canary::of(&pod).state
+    };
+    assert_eq!(running(true), CanaryState::Up);
+    assert_eq!(running(false), CanaryState::Running { hint: None });
+}

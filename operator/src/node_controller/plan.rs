@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt as _;
 use slipway_crds::node_shim::{Operation, Transaction};
+use slipway_crds::shim::StartupTaint;
 use slipway_crds::{NodeShimStatus, Phase, labels, names};
 
 use crate::events::{Event, Reason};
@@ -54,7 +55,9 @@ pub enum Action {
     /// Delete the object; its finalizer then drives the removal.
     Delete,
     /// Put the proven labels on the node, or take them off.
-    Label(bool),
+    Label(Labels),
+    /// Take the startup taints off the node.
+    Untaint(Vec<StartupTaint>),
     /// Note on the node that an installer is let loose on it, or take the note off.
     Mark(bool),
     /// Make the transaction's Job.
@@ -70,6 +73,17 @@ pub enum Action {
     },
     /// Delete a canary pod.
     DeleteCanary(String),
+}
+
+/// Which of the proven labels a node carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// All of them.
+    All,
+    /// Those that another shim of the node keeps up.
+    Shared,
+    /// None.
+    None,
 }
 
 impl Plan {
@@ -93,7 +107,7 @@ pub fn plan(seen: &Observed) -> Plan {
             draft.status.node_uid = Some(node.uid.clone());
             if draft.is_deleted() {
                 remove::step(&mut draft, node);
-            } else if node.wanted {
+            } else if seen.wanted {
                 install::step(&mut draft, node);
             } else {
                 remove::give_up(&mut draft, node);
@@ -205,22 +219,32 @@ impl<'a> Draft<'a> {
         Time(self.seen.now.saturating_add(after).unwrap_or(self.seen.now))
     }
 
-    /// Takes the proven labels off, where they are.
+    /// Takes the proven labels off, where they are; those that another shim keeps up stay.
     fn unlabel(&mut self, node: &NodeFacts) {
-        let proven = node.proven_labels(&self.seen.object.spec.shim);
-        if proven.iter().any(|(key, _)| node.labels.contains_key(key)) {
-            self.actions.push(Action::Label(false));
+        let [own, provisioned, wasm] = node.proven_labels(&self.seen.object.spec.shim);
+        let is_there = |(key, _): &(String, String)| node.labels.contains_key(key);
+        if self.seen.shared {
+            if is_there(&own) {
+                self.actions.push(Action::Label(Labels::Shared));
+            }
+        } else if [own, provisioned, wasm].iter().any(is_there) {
+            self.actions.push(Action::Label(Labels::None));
         }
     }
 
-    /// Puts the proven labels on, where they are not.
+    /// Puts the proven labels on, where they are not, and takes off the taints that kept pods away until then.
     fn label(&mut self, node: &NodeFacts) {
         let proven = node.proven_labels(&self.seen.object.spec.shim);
         if proven
             .iter()
             .any(|(key, value)| node.labels.get(key) != Some(value))
         {
-            self.actions.push(Action::Label(true));
+            self.actions.push(Action::Label(Labels::All));
+        }
+        let startup = &self.seen.goal.startup_taints;
+        let stands = |(key, effect): &(String, String)| covers(startup, key, effect);
+        if node.taints.iter().any(stands) {
+            self.actions.push(Action::Untaint(startup.clone()));
         }
     }
 
@@ -300,6 +324,14 @@ impl<'a> Draft<'a> {
             requeue: self.requeue,
         }
     }
+}
+
+/// Whether one of these startup taints is this taint.
+#[must_use]
+pub fn covers(startup: &[StartupTaint], key: &str, effect: &str) -> bool {
+    startup.iter().any(|taint| {
+        taint.key == key && taint.effect.is_none_or(|wanted| wanted.as_str() == effect)
+    })
 }
 
 #[cfg(test)]

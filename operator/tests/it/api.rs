@@ -62,6 +62,11 @@ impl Api {
         self.lock().fault.is_some()
     }
 
+    /// Grows with every change.
+    pub(crate) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
     pub(crate) fn put(&self, path: &str, object: Value) {
         self.lock().store(path, object);
     }
@@ -191,7 +196,17 @@ impl State {
         if !uid.is_null() && *uid != object["metadata"]["uid"] {
             return Err((422, "metadata.uid: field is immutable"));
         }
+        let version = &patch["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+            return Err((409, "the object has been modified"));
+        }
+        let before = object["spec"].clone();
         merge(&mut object, patch);
+        // A node's generation does not count here.
+        if object["spec"] != before && path.contains("/slipway.dev/") {
+            let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
         let held = object["metadata"]["finalizers"]
             .as_array()
             .is_some_and(|all| !all.is_empty());

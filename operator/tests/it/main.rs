@@ -3,5 +3,7 @@
 mod api;
 mod killed_anywhere;
 mod life;
+mod rollout;
+mod shims;
 mod turns;
 mod world;

@@ -15,7 +15,7 @@ use slipway_operator::events::Emitter;
 use slipway_operator::metrics::Metrics;
 use slipway_operator::settings::Settings;
 use slipway_operator::turns::Turns;
-use slipway_operator::{claim_controller, node_controller};
+use slipway_operator::{claim_controller, node_controller, shim_controller};
 
 use crate::api::Api;
 
@@ -30,7 +30,20 @@ pub(crate) fn node_path(name: &str) -> String {
 }
 
 pub(crate) fn object_path(node: &str) -> String {
-    format!("/apis/slipway.dev/v1alpha1/nodeshims/{node}.slipway")
+    object_path_of(node, "slipway")
+}
+
+pub(crate) fn object_path_of(node: &str, shim: &str) -> String {
+    format!("/apis/slipway.dev/v1alpha1/nodeshims/{node}.{shim}")
+}
+
+pub(crate) fn shim_path(name: &str) -> String {
+    format!("/apis/slipway.dev/v1alpha1/shims/{name}")
+}
+
+/// The default `Shim`, as the chart has it made.
+fn bundled() -> Value {
+    json!({"source": {"bundled": {}}, "handlers": [{"name": "wasmtime"}]})
 }
 
 fn settings() -> Settings {
@@ -43,7 +56,7 @@ fn settings() -> Settings {
     ];
     match Args::try_parse_from(argv).expect("good arguments").command {
         Command::Run(args) => Settings::from_args(*args).expect("good settings"),
-        Command::Crd => unreachable!("`run` was given"),
+        _ => unreachable!("`run` was given"),
     }
 }
 
@@ -68,11 +81,41 @@ impl World {
             api.put(&node_path(name), node(name));
         }
         let (context, writers) = operator(&api);
-        Self {
+        let world = Self {
             api,
             context,
             writers,
-        }
+        };
+        world.make_shim("slipway", &bundled());
+        world
+    }
+
+    /// Someone makes a `Shim`.
+    pub(crate) fn make_shim(&self, name: &str, spec: &Value) {
+        let shim = json!({"metadata": {"name": name, "generation": 1}, "spec": spec});
+        self.api.put(&shim_path(name), shim);
+    }
+
+    /// Someone changes the specification of a `Shim`.
+    pub(crate) fn edit_shim(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        self.api.edit(&shim_path(name), |shim| {
+            change(&mut shim["spec"]);
+            let generation = shim["metadata"]["generation"].as_i64().unwrap_or(0);
+            shim["metadata"]["generation"] = json!(generation + 1);
+        });
+    }
+
+    /// Status and reason of a `Shim`'s condition.
+    pub(crate) fn shim_condition(&self, name: &str, type_: &str) -> (String, String) {
+        let shim = self.api.get(&shim_path(name)).expect("the Shim is there");
+        let all = shim["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let found = all.into_iter().find(|condition| condition["type"] == type_);
+        let found = found.unwrap_or_default();
+        let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"))
     }
 
     /// The operator is killed and another starts: all it remembers is gone.
@@ -102,11 +145,21 @@ impl World {
                 .is_ok();
             self.sync();
         }
+        for shim in self.context.caches.shims.state() {
+            well &= shim_controller::reconcile(shim, Arc::clone(&self.context))
+                .await
+                .is_ok();
+        }
         well
     }
 
     /// Nodes do their part: Jobs run and report, canaries run.
     pub(crate) fn nodes_work(&self, outcome: &str) {
+        self.nodes_work_unless(outcome, |_| false);
+    }
+
+    /// The same, but on the nodes that fail canaries do not run.
+    pub(crate) fn nodes_work_unless(&self, outcome: &str, fails: impl Fn(&str) -> bool) {
         for (path, job) in self.api.all("jobs") {
             let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
             if !job["status"].is_null() {
@@ -127,20 +180,30 @@ impl World {
         }
         for (path, pod) in self.api.all("pods") {
             if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "canary" {
+                let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+                let phase = if fails(node) { "Failed" } else { "Succeeded" };
                 self.api
-                    .edit(&path, |pod| pod["status"] = json!({"phase": "Succeeded"}));
+                    .edit(&path, |pod| pod["status"] = json!({"phase": phase}));
             }
         }
     }
 
     pub(crate) fn phase(&self, node: &str) -> Option<String> {
-        let object = self.api.get(&object_path(node))?;
+        self.phase_of(node, "slipway")
+    }
+
+    pub(crate) fn phase_of(&self, node: &str, shim: &str) -> Option<String> {
+        let object = self.api.get(&object_path_of(node, shim))?;
         Some(object["status"]["phase"].as_str().unwrap_or("").to_owned())
     }
 
     pub(crate) fn is_labelled(&self, node: &str) -> bool {
+        self.has_label(node, "slipway.dev/slipway")
+    }
+
+    pub(crate) fn has_label(&self, node: &str, key: &str) -> bool {
         let node = self.api.get(&node_path(node)).expect("the node is there");
-        node["metadata"]["labels"]["slipway.dev/slipway"] == "ready"
+        !node["metadata"]["labels"][key].is_null()
     }
 
     /// Reasons of all events, oldest first; each counted once though written twice.
@@ -161,6 +224,7 @@ impl World {
 
     fn sync(&mut self) {
         fill(&mut self.writers.nodes, &self.api, "nodes");
+        fill(&mut self.writers.shims, &self.api, "shims");
         fill(&mut self.writers.node_shims, &self.api, "nodeshims");
         fill(&mut self.writers.jobs, &self.api, "jobs");
         fill(&mut self.writers.pods, &self.api, "pods");

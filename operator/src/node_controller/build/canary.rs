@@ -24,7 +24,9 @@ pub fn canary(frame: &Frame<'_>, name: &str, handler: &str) -> Pod {
     metadata.name = own.name;
     metadata.namespace = own.namespace;
     metadata.owner_references = own.owner_references;
-    let shim = frame.shim;
+    let installer = frame.installer;
+    let asked = frame.goal.spec.canary.as_ref();
+    let own_image = asked.and_then(|canary| canary.image.clone());
     Pod {
         metadata,
         spec: Some(PodSpec {
@@ -35,9 +37,9 @@ pub fn canary(frame: &Frame<'_>, name: &str, handler: &str) -> Pod {
             termination_grace_period_seconds: Some(1),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            image_pull_secrets: pull_secrets(&shim.pod),
-            tolerations: Some(tolerations(&shim.pod)),
-            priority_class_name: priority(&shim.pod),
+            image_pull_secrets: pull_secrets(frame),
+            tolerations: Some(tolerations(&installer.pod)),
+            priority_class_name: priority(&installer.pod),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: Some(65532),
@@ -50,9 +52,15 @@ pub fn canary(frame: &Frame<'_>, name: &str, handler: &str) -> Pod {
             }),
             containers: vec![Container {
                 name: "canary".to_owned(),
-                image: Some(shim.image.clone()),
-                image_pull_policy: Some(shim.pull_policy.as_str().to_owned()),
-                command: Some(vec!["/canary.wasm".to_owned()]),
+                command: match own_image {
+                    Some(_) => asked.and_then(|canary| canary.command.clone()),
+                    None => Some(vec!["/canary.wasm".to_owned()]),
+                },
+                image_pull_policy: match own_image {
+                    Some(_) => None,
+                    None => Some(installer.pull_policy.as_str().to_owned()),
+                },
+                image: Some(own_image.unwrap_or_else(|| installer.image.clone())),
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
                 resources: Some(resources()),
                 security_context: Some(SecurityContext {

@@ -6,14 +6,15 @@ use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    Container, HostPathVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements,
+    Container, EnvVar, HostPathVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements,
     SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use slipway_crds::labels;
-use slipway_crds::node_shim::Transaction;
+use slipway_crds::node_shim::{Operation, Transaction};
+use slipway_crds::{BUNDLED_SHIM, labels};
 
-use super::{Frame, priority, pull_secrets, tolerations};
+use super::{Frame, payload, priority, pull_secrets, tolerations};
+use crate::goal;
 
 /// Exit codes by which the installer says that another try right away would end the same: usage,
 /// refused, rolled back, failed. Others (killed, evicted, node lost) are tried again by the Job.
@@ -32,37 +33,33 @@ pub fn job(frame: &Frame<'_>, transaction: &Transaction) -> Job {
         .labels
         .get_or_insert_default()
         .insert(labels::KWASM_JOB.to_owned(), "true".to_owned());
-    let shim = frame.shim;
+    let installer = frame.installer;
+    let payload = payload::of(frame, transaction);
     let pod = PodSpec {
         node_name: Some(frame.object.spec.node_name.clone()),
         restart_policy: Some("Never".to_owned()),
         host_pid: Some(true),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secrets(&shim.pod),
-        tolerations: Some(tolerations(&shim.pod)),
-        priority_class_name: priority(&shim.pod),
-        containers: vec![container(frame, transaction)],
-        volumes: Some(vec![Volume {
-            name: "host".to_owned(),
-            host_path: Some(HostPathVolumeSource {
-                path: "/".to_owned(),
-                type_: Some("Directory".to_owned()),
-            }),
-            ..Volume::default()
-        }]),
+        image_pull_secrets: pull_secrets(frame),
+        tolerations: Some(tolerations(&installer.pod)),
+        priority_class_name: priority(&installer.pod),
+        init_containers: Some(payload.containers).filter(|all| !all.is_empty()),
+        containers: vec![container(frame, transaction, payload.mount)],
+        volumes: Some(std::iter::once(host()).chain(payload.volumes).collect()),
         ..PodSpec::default()
     };
     Job {
         spec: Some(JobSpec {
-            active_deadline_seconds: Some(i64::from(shim.job_deadline_seconds)),
-            ttl_seconds_after_finished: i32::try_from(shim.job_ttl_seconds).ok(),
+            active_deadline_seconds: Some(i64::from(installer.job_deadline_seconds)),
+            ttl_seconds_after_finished: i32::try_from(installer.job_ttl_seconds).ok(),
             backoff_limit: Some(RETRIES),
             pod_failure_policy: Some(PodFailurePolicy {
                 rules: vec![PodFailurePolicyRule {
                     action: "FailJob".to_owned(),
                     on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-                        container_name: Some("installer".to_owned()),
+                        // Of whichever container: those that fetch end in the same ways.
+                        container_name: None,
                         operator: "In".to_owned(),
                         values: FINAL_EXITS.to_vec(),
                     }),
@@ -80,26 +77,45 @@ pub fn job(frame: &Frame<'_>, transaction: &Transaction) -> Job {
     }
 }
 
-fn container(frame: &Frame<'_>, transaction: &Transaction) -> Container {
-    let shim = frame.shim;
+fn host() -> Volume {
+    Volume {
+        name: "host".to_owned(),
+        host_path: Some(HostPathVolumeSource {
+            path: "/".to_owned(),
+            type_: Some("Directory".to_owned()),
+        }),
+        ..Volume::default()
+    }
+}
+
+fn container(
+    frame: &Frame<'_>,
+    transaction: &Transaction,
+    payload: Option<VolumeMount>,
+) -> Container {
+    let installer = frame.installer;
+    let (more, env) = told(frame, transaction.operation);
     let mut args = vec![
         transaction.operation.as_str().to_owned(),
         "--host-root=/host".to_owned(),
         "--payload=/payload".to_owned(),
-        format!("--install-root={}", shim.install_root),
+        format!("--install-root={}", installer.install_root),
         "--report=/dev/termination-log".to_owned(),
     ];
-    args.extend(
-        shim.handlers
-            .iter()
-            .map(|handler| format!("--handler={handler}")),
-    );
+    args.extend(more);
+    let host = VolumeMount {
+        name: "host".to_owned(),
+        mount_path: "/host".to_owned(),
+        mount_propagation: Some("HostToContainer".to_owned()),
+        ..VolumeMount::default()
+    };
     Container {
         name: "installer".to_owned(),
-        image: Some(shim.image.clone()),
-        image_pull_policy: Some(shim.pull_policy.as_str().to_owned()),
+        image: Some(installer.image.clone()),
+        image_pull_policy: Some(installer.pull_policy.as_str().to_owned()),
         args: Some(args),
-        resources: Some(shim.pod.resources.clone().unwrap_or_else(small)),
+        env,
+        resources: Some(installer.pod.resources.clone().unwrap_or_else(small)),
         termination_message_path: Some("/dev/termination-log".to_owned()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(SecurityContext {
@@ -108,14 +124,31 @@ fn container(frame: &Frame<'_>, transaction: &Transaction) -> Container {
             read_only_root_filesystem: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: "host".to_owned(),
-            mount_path: "/host".to_owned(),
-            mount_propagation: Some("HostToContainer".to_owned()),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(std::iter::once(host).chain(payload).collect()),
         ..Container::default()
     }
+}
+
+/// What is to be installed or taken off: flags where names say it all, else a specification.
+fn told(frame: &Frame<'_>, operation: Operation) -> (Vec<String>, Option<Vec<EnvVar>>) {
+    let goal = frame.goal;
+    let mut args = Vec::new();
+    if goal.shim != BUNDLED_SHIM {
+        args.push(format!("--shim={}", goal.shim));
+    }
+    if operation == Operation::Uninstall {
+        return (args, None);
+    }
+    if let Some(handlers) = goal::short_form(&goal.shim, &goal.spec) {
+        args.extend(handlers.iter().map(|name| format!("--handler={name}")));
+        return (args, None);
+    }
+    let spec = EnvVar {
+        name: "SLIPWAY_SPEC".to_owned(),
+        value: Some(goal::installer_spec(&goal.spec).to_string()),
+        ..EnvVar::default()
+    };
+    (args, Some(vec![spec]))
 }
 
 /// Little enough to fit on a full node: past the scheduler, the kubelet refuses what does not fit.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use slipway_crds::node_shim::{Operation, Proof, Transaction};
+use slipway_crds::shim::CanarySuccess;
 use slipway_crds::{Phase, names};
 
 use super::backoff::Kind;
@@ -10,6 +11,8 @@ use super::{Action, Draft, POLL, outcome, proof};
 use crate::events::Reason;
 use crate::node_controller::observed::{CanaryState, JobState};
 use crate::node_facts::NodeFacts;
+use crate::rollout::STOPPED;
+use crate::turns::WAITING;
 
 /// How long canaries may take together. The pods' own deadline is shorter; this one is for a kubelet
 /// that does not enforce it.
@@ -24,13 +27,6 @@ pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
         .name
         .as_deref()
         .unwrap_or_default();
-    if spec.shim != draft.seen.goal.shim {
-        let message = format!(
-            "no shim is called {:?}: this operator installs {:?}",
-            spec.shim, draft.seen.goal.shim
-        );
-        return dead_end(draft, "UnknownShim", message);
-    }
     let wanted = names::node_shim(&spec.node_name, &spec.shim);
     if name != wanted {
         return dead_end(
@@ -39,13 +35,20 @@ pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
             format!("the NodeShim of this node and shim is {wanted}"),
         );
     }
-    if let Some(why) = &node.unsupported {
+    if let Some(why) = &draft.seen.unsupported {
         draft.unlabel(node);
         draft.status.proof = None;
         if draft.status.phase != Phase::Failed {
             draft.event(Reason::UnsupportedNode, why.clone());
         }
         return dead_end(draft, "UnsupportedNode", why.clone());
+    }
+    if let Some(why) = &draft.seen.taken {
+        draft.unlabel(node);
+        if draft.status.phase != Phase::Failed {
+            draft.event(Reason::HandlerTaken, why.clone());
+        }
+        return dead_end(draft, "HandlerTaken", why.clone());
     }
     check_proof(draft, node);
     match draft.status.phase {
@@ -96,10 +99,14 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
         draft.poll(POLL);
         return draft.say("NodeNotReady", "waits for the node to be Ready");
     }
+    if let Some(why) = &draft.seen.stopped {
+        draft.poll(POLL);
+        return draft.say(STOPPED, format!("the roll-out is stopped: {why}"));
+    }
     if !draft.seen.turn {
         draft.poll(POLL);
         return draft.say(
-            "WaitingForTurn",
+            WAITING,
             "waits until no more nodes than allowed are being changed",
         );
     }
@@ -107,7 +114,7 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.begin(Operation::Install, Phase::Installing);
     draft.event(
         Reason::InstallStarted,
-        format!("installing {}", draft.seen.goal.image),
+        format!("installing {}", draft.seen.goal.what),
     );
     draft.say("Installing", "the installer is started on the node");
 }
@@ -142,6 +149,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
             }
         }
         JobState::Silent { message } => outcome::silent(draft, Operation::Install, message),
+        JobState::Unfetched { message } => outcome::unfetched(draft, message),
     }
 }
 
@@ -160,6 +168,11 @@ fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
         all.find(|canary| canary.name == name)
             .map(|canary| &canary.state)
     };
+    let has_run = |name: &str| match state(name) {
+        Some(CanaryState::Succeeded) => true,
+        Some(CanaryState::Up) => draft.seen.goal.canary == CanarySuccess::Running,
+        _ => false,
+    };
     let failure = wanted.iter().find_map(|(name, handler)| match state(name) {
         Some(CanaryState::Failed { message }) => Some(format!(
             "the Wasm pod {name} through handler {handler} failed: {message}"
@@ -169,10 +182,7 @@ fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
     if let Some(message) = failure {
         return canary_failed(draft, &message);
     }
-    if wanted
-        .iter()
-        .all(|(name, _)| state(name) == Some(&CanaryState::Succeeded))
-    {
+    if wanted.iter().all(|(name, _)| has_run(name)) {
         return proven(draft, node);
     }
     let began = draft
@@ -211,7 +221,9 @@ fn canary_failed(draft: &mut Draft<'_>, message: &str) {
     draft.status.proof = None;
     draft.event(Reason::CanaryFailed, message);
     // Failed pods stay until the next try, to be looked at; those still at it are of no more use.
-    draft.delete_canaries(|canary| matches!(canary.state, CanaryState::Running { .. }));
+    draft.delete_canaries(|canary| {
+        matches!(canary.state, CanaryState::Running { .. } | CanaryState::Up)
+    });
     outcome::failed(draft, "CanaryFailed", message, Kind::Failed);
 }
 
@@ -239,6 +251,7 @@ fn proven(draft: &mut Draft<'_>, node: &NodeFacts) {
     });
     draft.status.phase = Phase::Ready;
     draft.status.failures = 0;
+    draft.status.refused = false;
     draft.status.next_retry_time = None;
     draft.status.last_error = None;
     draft.event(

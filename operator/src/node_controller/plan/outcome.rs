@@ -62,9 +62,17 @@ pub(super) fn silent(draft: &mut Draft<'_>, operation: Operation, message: &str)
     failed(draft, "NoReport", message, Kind::Failed);
 }
 
+/// The shim's files were not to be had, so the installer has not begun.
+pub(super) fn unfetched(draft: &mut Draft<'_>, message: &str) {
+    draft.event(Reason::FetchFailed, message);
+    failed(draft, "FetchFailed", message, Kind::Failed);
+    draft.status.refused = true;
+}
+
 /// The operation did not succeed; when it is tried again.
 pub(super) fn failed(draft: &mut Draft<'_>, reason: &str, message: &str, kind: Kind) {
     draft.status.failures = draft.status.failures.saturating_add(1);
+    draft.status.refused = kind == Kind::Refused;
     let node = &draft.seen.object.spec.node_name;
     let wait = backoff::delay(kind, draft.status.failures, node);
     draft.status.phase = Phase::Failed;

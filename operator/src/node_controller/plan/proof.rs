@@ -2,7 +2,7 @@
 
 use slipway_crds::node_shim::Proof;
 
-use crate::node_controller::observed::Goal;
+use crate::goal::Goal;
 use crate::node_facts::NodeFacts;
 
 /// Why a proof no longer holds, or nothing. A reboot may have brought back an old configuration and
@@ -41,8 +41,11 @@ mod tests {
 
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
+    use serde_json::json;
+    use slipway_crds::Shim;
 
     use super::*;
+    use crate::settings::test_settings;
 
     fn node(boot: &str, runtime: &str) -> NodeFacts {
         NodeFacts {
@@ -52,10 +55,12 @@ mod tests {
             runtime_version: runtime.into(),
             ready: true,
             control_plane: false,
+            architecture: "amd64".into(),
             unsupported: None,
-            wanted: true,
+            asked: Some(true),
             touched_by: BTreeSet::new(),
             labels: BTreeMap::new(),
+            taints: Vec::new(),
         }
     }
 
@@ -68,11 +73,11 @@ mod tests {
             runtime_version: "containerd://2.4.2".into(),
             handlers: vec!["wasmtime".into(), "spin".into()],
         };
-        let goal = |handlers: &[&str]| Goal {
-            hash: "other".into(),
-            shim: "slipway".into(),
-            image: "i".into(),
-            handlers: handlers.iter().map(|h| (*h).to_owned()).collect(),
+        let goal = |handlers: &[&str]| {
+            let handlers: Vec<_> = handlers.iter().map(|name| json!({"name": name})).collect();
+            let spec = json!({"source": {"bundled": {}}, "handlers": handlers});
+            let shim = Shim::new("slipway", serde_json::from_value(spec).unwrap());
+            Goal::of(&shim, &test_settings().installer, "amd64")
         };
         for (boot, runtime, handlers, says) in [
             ("b", "containerd://2.4.2", &["wasmtime"][..], None),

@@ -9,9 +9,11 @@ use super::{Action, Draft, POLL, outcome};
 use crate::events::Reason;
 use crate::node_controller::observed::JobState;
 use crate::node_facts::NodeFacts;
+use crate::turns::WAITING;
 
 /// How often pods that hold up a removal are looked for. They are not watched: that would mean a copy
-/// of every pod of the cluster for a question asked a few times a year.
+/// of every pod of the cluster for a question asked a few times a year. A turn, too, may end unseen, with the
+/// object that had it.
 const DRAIN_POLL: Duration = Duration::from_secs(3);
 /// How many pods a message names.
 const NAMED: usize = 5;
@@ -71,12 +73,17 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
             outcome::silent(draft, Operation::Install, message);
             after_install(draft, node);
         }
+        JobState::Unfetched { message } => {
+            outcome::unfetched(draft, message);
+            after_install(draft, node);
+        }
     }
 }
 
 /// How the install ended is known now and changes nothing: it is undone.
 fn after_install(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.status.failures = 0;
+    draft.status.refused = false;
     draft.status.next_retry_time = None;
     draft.requeue = None;
     drain(draft, node);
@@ -85,7 +92,7 @@ fn after_install(draft: &mut Draft<'_>, node: &NodeFacts) {
 /// Waits for pods, then begins the uninstall; or ends at once where there is nothing to undo.
 fn drain(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.delete_canaries(|_| true);
-    if node.wanted && last_operation(draft) != Some(Operation::Uninstall) {
+    if draft.seen.wanted && last_operation(draft) != Some(Operation::Uninstall) {
         draft.event(
             Reason::RemovalCancelled,
             "Wasm is wanted again before anything was removed",
@@ -113,9 +120,9 @@ fn drain(draft: &mut Draft<'_>, node: &NodeFacts) {
         return draft.say("NodeNotReady", "waits for the node to be Ready, or gone");
     }
     if !draft.seen.turn {
-        draft.poll(POLL);
+        draft.poll(DRAIN_POLL);
         return draft.say(
-            "WaitingForTurn",
+            WAITING,
             "waits until no more nodes than allowed are being changed",
         );
     }
@@ -160,7 +167,10 @@ fn removing(draft: &mut Draft<'_>, node: &NodeFacts) {
                 draft.actions.push(Action::Release);
             }
         }
-        JobState::Silent { message } => outcome::silent(draft, Operation::Uninstall, message),
+        // An uninstaller has nothing before it that could fetch.
+        JobState::Silent { message } | JobState::Unfetched { message } => {
+            outcome::silent(draft, Operation::Uninstall, message);
+        }
     }
 }
 

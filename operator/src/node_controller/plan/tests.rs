@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, find};
-use slipway_crds::{NodeShim, NodeShimSpec};
+use slipway_crds::shim::CanarySuccess;
+use slipway_crds::{NodeShim, NodeShimSpec, Shim};
 
 use super::*;
-use crate::node_controller::observed::{CanaryState, Goal, JobState};
+use crate::goal::Goal;
+use crate::node_controller::observed::{CanaryState, JobState};
 use crate::report::Report;
+use crate::settings::test_settings;
 
 const NOW: i64 = 1_000_000;
 
@@ -38,22 +42,35 @@ fn fresh() -> Observed {
             runtime_version: "containerd://2.4.2".into(),
             ready: true,
             control_plane: false,
+            architecture: "amd64".into(),
             unsupported: None,
-            wanted: true,
+            asked: Some(true),
             touched_by: BTreeSet::new(),
             labels: BTreeMap::new(),
+            taints: Vec::new(),
         }),
+        shim: None,
+        wanted: true,
+        unsupported: None,
+        stopped: None,
+        taken: None,
+        shared: false,
         job: JobState::Missing,
         canaries: Vec::new(),
         users: Vec::new(),
         turn: true,
-        goal: Goal {
-            hash: "goal".into(),
-            shim: "slipway".into(),
-            image: "image:1".into(),
-            handlers: vec!["wasmtime".into()],
-        },
+        goal: goal(&["wasmtime"]),
         conflicts: Vec::new(),
+    }
+}
+
+fn goal(handlers: &[&str]) -> Goal {
+    let handlers: Vec<_> = handlers.iter().map(|name| json!({"name": name})).collect();
+    let spec = json!({"source": {"bundled": {}}, "handlers": handlers});
+    let shim = Shim::new("slipway", serde_json::from_value(spec).unwrap());
+    Goal {
+        hash: "goal".into(),
+        ..Goal::of(&shim, &test_settings().installer, "amd64")
     }
 }
 
@@ -66,15 +83,18 @@ impl Observed {
             if let (Action::Mark(on), Some(node)) = (action, &mut self.node) {
                 node.touched_by = on.then(|| "slipway".to_owned()).into_iter().collect();
             }
-            if let (Action::Label(on), Some(node)) = (action, &mut self.node) {
-                let proven = node.proven_labels("slipway");
-                for (key, value) in proven {
-                    if *on {
-                        node.labels.insert(key, value);
-                    } else {
-                        node.labels.remove(&key);
+            if let (Action::Label(which), Some(node)) = (action, &mut self.node) {
+                for (key, value) in node.proven_labels("slipway") {
+                    match which {
+                        Labels::All => drop(node.labels.insert(key, value)),
+                        Labels::Shared if key != "slipway.dev/slipway" => {}
+                        Labels::Shared | Labels::None => drop(node.labels.remove(&key)),
                     }
                 }
+            }
+            if let (Action::Untaint(startup), Some(node)) = (action, &mut self.node) {
+                node.taints
+                    .retain(|(key, effect)| !covers(startup, key, effect));
             }
         }
         next
@@ -153,7 +173,7 @@ fn ready() -> Observed {
 
 fn removing() -> Observed {
     ready().with(|seen| {
-        seen.node_mut().wanted = false;
+        seen.wanted = false;
         seen.delete();
         seen.step();
         assert_eq!(phase(seen), Phase::Removing);
@@ -193,7 +213,7 @@ fn labels_come_after_the_canary_and_not_before() {
     let mut labelled_at = Vec::new();
     for round in 0..8 {
         let next = seen.step();
-        if next.actions.contains(&Action::Label(true)) {
+        if next.actions.contains(&Action::Label(Labels::All)) {
             labelled_at.push((round, next.status.phase));
         }
         match next.status.phase {
@@ -234,7 +254,7 @@ fn a_ready_node_rests() {
 fn labels_taken_off_by_hand_come_back() {
     let mut seen = ready();
     seen.node_mut().labels.clear();
-    assert_eq!(seen.step().actions, [Action::Label(true)]);
+    assert_eq!(seen.step().actions, [Action::Label(Labels::All)]);
 }
 
 #[test]
@@ -243,7 +263,7 @@ fn labels_of_an_older_provisioner_go_until_proven() {
     seen.node_mut()
         .labels
         .insert(labels::PROVISIONED.into(), "n".into());
-    assert_eq!(seen.step().actions, [Action::Label(false)]);
+    assert_eq!(seen.step().actions, [Action::Label(Labels::None)]);
 }
 
 #[test]
@@ -266,18 +286,17 @@ fn what_holds_a_node_back_is_said() {
 
 #[test]
 fn objects_that_cannot_be_served_say_why_and_rest() {
-    let wrong_shim = |seen: &mut Observed| {
-        seen.object.spec.shim = "other".into();
-        seen.object.metadata.name = Some("n.other".into());
-    };
     for (change, reason) in [
-        (wrong_shim as fn(&mut Observed), "UnknownShim"),
         (
-            |seen| seen.object.metadata.name = Some("odd".into()),
+            (|seen| seen.object.metadata.name = Some("odd".into())) as fn(&mut Observed),
             "WrongName",
         ),
         (
-            |seen| seen.node_mut().unsupported = Some("architecture s390x".into()),
+            |seen| seen.taken = Some("handler wasmtime belongs to Shim other".into()),
+            "HandlerTaken",
+        ),
+        (
+            |seen| seen.unsupported = Some("architecture s390x".into()),
             "UnsupportedNode",
         ),
     ] {
@@ -380,7 +399,7 @@ fn a_job_the_api_server_refuses_fails_the_transaction() {
 
 #[test]
 fn one_canary_a_handler_and_all_must_run() {
-    let mut seen = fresh().with(|seen| seen.goal.handlers = vec!["wasmtime".into(), "spin".into()]);
+    let mut seen = fresh().with(|seen| seen.goal = goal(&["wasmtime", "spin"]));
     seen.step();
     seen.reports("install", "unchanged", "Unchanged");
     seen.step();
@@ -452,7 +471,7 @@ fn a_reboot_or_another_containerd_takes_the_labels_until_proven_again() {
         let mut seen = ready().with(change);
         let next = seen.step();
         assert!(
-            next.actions.contains(&Action::Label(false)),
+            next.actions.contains(&Action::Label(Labels::None)),
             "{:?}",
             next.actions
         );
@@ -493,7 +512,7 @@ fn an_upgrade_keeps_the_labels_unless_it_goes_wrong() {
     // Failed: nobody knows.
     seen.reports("install", "failed", "RollbackFailed");
     let next = seen.step();
-    assert_eq!(next.actions, [Action::Label(false)]);
+    assert_eq!(next.actions, [Action::Label(Labels::None)]);
     assert_eq!(condition(&next, READY).0, "False");
 }
 
@@ -502,7 +521,7 @@ fn a_new_handler_is_not_proven_by_the_old_ones() {
     let mut seen = ready();
     seen.goal.hash = "new".into();
     seen.goal.handlers.push("spin".into());
-    assert!(seen.step().actions.contains(&Action::Label(false)));
+    assert!(seen.step().actions.contains(&Action::Label(Labels::None)));
 }
 
 #[test]
@@ -522,7 +541,10 @@ fn another_node_of_the_same_name_starts_afresh() {
     let next = seen.step();
     assert_eq!(
         next.actions,
-        [Action::Label(false), Action::DeleteJob(old.job.clone())]
+        [
+            Action::Label(Labels::None),
+            Action::DeleteJob(old.job.clone())
+        ]
     );
     assert_eq!(next.status.phase, Phase::Pending);
     assert_eq!(next.status.proof, None);
@@ -543,19 +565,22 @@ fn a_node_that_is_gone_takes_its_object_along() {
 #[test]
 fn unwanted_means_unlabelled_at_once_then_deleted() {
     let mut seen = ready();
-    seen.node_mut().wanted = false;
-    assert_eq!(seen.step().actions, [Action::Label(false), Action::Delete]);
+    seen.wanted = false;
+    assert_eq!(
+        seen.step().actions,
+        [Action::Label(Labels::None), Action::Delete]
+    );
 }
 
 #[test]
 fn removal_waits_for_pods_and_names_them() {
     let mut seen = ready();
-    seen.node_mut().wanted = false;
+    seen.wanted = false;
     seen.delete();
     seen.users = (0..7).map(|n| format!("shop/web-{n}")).collect();
     let next = seen.step();
     assert_eq!(next.status.phase, Phase::Draining);
-    assert!(next.actions.contains(&Action::Label(false)));
+    assert!(next.actions.contains(&Action::Label(Labels::None)));
     assert_eq!(reasons(&next), [Reason::PodsRunning]);
     assert!(
         next.events[0].note.contains("shop/web-4 and 2 more"),
@@ -583,7 +608,7 @@ fn removal_waits_for_its_turn_and_for_the_node() {
         (|seen| seen.node_mut().ready = false, "NodeNotReady"),
     ] {
         let mut seen = ready().with(change);
-        seen.node_mut().wanted = false;
+        seen.wanted = false;
         seen.delete();
         let next = seen.step();
         assert_eq!(next.status.phase, Phase::Draining);
@@ -639,7 +664,7 @@ fn an_uninstaller_that_finds_pods_waits_for_them_soon() {
 fn nothing_to_undo_means_no_uninstaller() {
     let mut seen = fresh().with(|seen| seen.turn = false);
     seen.step();
-    seen.node_mut().wanted = false;
+    seen.wanted = false;
     seen.delete();
     assert_eq!(seen.step().actions, [Action::Release]);
 }
@@ -647,7 +672,7 @@ fn nothing_to_undo_means_no_uninstaller() {
 #[test]
 fn what_an_earlier_object_left_behind_is_undone() {
     let mut seen = fresh();
-    seen.node_mut().wanted = false;
+    seen.wanted = false;
     seen.node_mut().touched_by.insert("slipway".into());
     seen.delete();
     assert_eq!(seen.step().status.phase, Phase::Removing);
@@ -656,7 +681,7 @@ fn what_an_earlier_object_left_behind_is_undone() {
 #[test]
 fn an_installer_is_never_stopped_half_way() {
     let mut seen = installing();
-    seen.node_mut().wanted = false;
+    seen.wanted = false;
     seen.delete();
     seen.job = JobState::Running { hint: None };
     let next = seen.step();
@@ -670,7 +695,7 @@ fn an_installer_is_never_stopped_half_way() {
 #[test]
 fn an_install_that_fails_during_removal_is_undone_without_a_wait() {
     let mut seen = installing();
-    seen.node_mut().wanted = false;
+    seen.wanted = false;
     seen.delete();
     seen.reports("install", "failed", "Trouble");
     assert_eq!(seen.step().status.phase, Phase::Removing);
@@ -682,14 +707,14 @@ fn wanted_again_before_anything_was_removed_lets_the_object_go() {
     seen.delete();
     seen.users = vec!["shop/web".into()];
     let next = seen.step();
-    assert_eq!(next.actions, [Action::Label(false), Action::Release]);
+    assert_eq!(next.actions, [Action::Label(Labels::None), Action::Release]);
     assert_eq!(reasons(&next), [Reason::RemovalCancelled]);
 }
 
 #[test]
 fn wanted_again_during_the_uninstall_lets_it_end_first() {
     let mut seen = removing();
-    seen.node_mut().wanted = true;
+    seen.wanted = true;
     seen.job = JobState::Running { hint: None };
     assert_eq!(seen.step().actions, []);
     seen.reports("uninstall", "done", "Removed");
@@ -711,4 +736,104 @@ fn a_conflicting_runtime_class_degrades_but_does_not_unready() {
     assert_eq!(condition(&next, READY).0, "True");
     assert_eq!(condition(&next, DEGRADED), ("True", "RuntimeClassConflict"));
     assert!(reasons(&next).contains(&Reason::RuntimeClassConflict));
+}
+
+#[test]
+fn a_stopped_roll_out_is_said_and_begins_nothing() {
+    let stop = |seen: &mut Observed| seen.stopped = Some("node a has failed: CanaryFailed".into());
+    let mut seen = fresh().with(stop);
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Pending);
+    assert_eq!(condition(&next, READY), ("False", "RolloutStopped"));
+    assert!(next.requeue.is_some());
+
+    // An upgrade that is stopped leaves the node as it is proven.
+    let mut seen = ready().with(stop);
+    seen.goal.hash = "new".into();
+    let next = seen.step();
+    assert_eq!(next.actions, []);
+    assert_eq!(condition(&next, READY), ("True", "Verified"));
+    assert_eq!(condition(&next, PROGRESSING), ("True", "RolloutStopped"));
+    seen.stopped = None;
+    assert_eq!(seen.step().status.phase, Phase::Installing);
+}
+
+#[test]
+fn a_stopped_roll_out_removes_all_the_same() {
+    let mut seen = ready();
+    seen.stopped = Some("node a has failed".into());
+    seen.wanted = false;
+    seen.delete();
+    assert_eq!(seen.step().status.phase, Phase::Removing);
+}
+
+#[test]
+fn labels_that_another_shim_keeps_up_stay() {
+    let mut seen = ready();
+    seen.shared = true;
+    seen.wanted = false;
+    let next = seen.step();
+    assert_eq!(
+        next.actions,
+        [Action::Label(Labels::Shared), Action::Delete]
+    );
+    assert!(seen.node_mut().labels.contains_key(labels::WASM));
+    assert!(!seen.node_mut().labels.contains_key("slipway.dev/slipway"));
+    assert_eq!(seen.step().actions, [Action::Delete], "once");
+}
+
+#[test]
+fn startup_taints_go_with_the_proof_and_not_before() {
+    let startup: Vec<StartupTaint> =
+        serde_json::from_value(json!([{"key": "slipway.dev/starting", "effect": "NoSchedule"}]))
+            .unwrap();
+    let mut seen = verifying();
+    seen.goal.startup_taints.clone_from(&startup);
+    seen.node_mut().taints = vec![
+        ("slipway.dev/starting".into(), "NoSchedule".into()),
+        ("slipway.dev/starting".into(), "NoExecute".into()),
+    ];
+    let before = seen.step();
+    assert!(!before.actions.contains(&Action::Untaint(startup.clone())));
+    seen.canaries_are(&CanaryState::Succeeded);
+    assert!(seen.step().actions.contains(&Action::Untaint(startup)));
+    assert_eq!(seen.node_mut().taints.len(), 1, "the other effect stays");
+    seen.canaries.clear();
+    assert_eq!(seen.step().actions, []);
+}
+
+#[test]
+fn a_server_as_canary_has_to_run() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Up);
+    assert_eq!(seen.step().status.phase, Phase::Verifying, "it is to end");
+    seen.goal.canary = CanarySuccess::Running;
+    assert_eq!(seen.step().status.phase, Phase::Ready);
+    let gone = seen.step().actions;
+    assert!(matches!(gone[..], [Action::DeleteCanary(_)]), "{gone:?}");
+}
+
+#[test]
+fn files_that_cannot_be_had_leave_the_node_and_the_others_alone() {
+    let mut seen = ready();
+    seen.goal.hash = "new".into();
+    seen.step();
+    seen.job = JobState::Unfetched {
+        message: "fetch: wrong sha256".into(),
+    };
+    let next = seen.step();
+    assert_eq!(condition(&next, READY).0, "True", "what was proven stands");
+    assert_eq!(condition(&next, DEGRADED), ("True", "FetchFailed"));
+    assert_eq!(reasons(&next), [Reason::FetchFailed]);
+    assert!(next.status.refused);
+    assert!(next.status.next_retry_time.is_some());
+}
+
+#[test]
+fn only_a_refusal_is_marked_as_one() {
+    for (outcome, refused) in [("refused", true), ("rolledBack", false), ("failed", false)] {
+        let mut seen = installing();
+        seen.reports("install", outcome, "Trouble");
+        assert_eq!(seen.step().status.refused, refused, "{outcome}");
+    }
 }
