@@ -92,6 +92,15 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
     .await??;
     namespace::sweep(client).await?;
     helm::install(settings).await?;
+    operator_ready(client).await?;
+    Ok(claim)
+}
+
+/// Waits until the operator that was installed last does the work.
+///
+/// # Errors
+/// When it does not in time; what its pods say is in the message.
+pub async fn operator_ready(client: &Client) -> Result<()> {
     let operators: Api<Deployment> = Api::namespaced(client.clone(), names::NAMESPACE);
     let selector = format!("app.kubernetes.io/instance={}", names::RELEASE);
     let ready = until("the operator", Duration::from_secs(120), || async {
@@ -115,7 +124,7 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
         let pods = report::pods(client, names::NAMESPACE, None).await?;
         bail!("{error:#}\n{pods}");
     }
-    Ok(claim)
+    Ok(())
 }
 
 /// The same question as `kubectl rollout status` asks.

@@ -50,29 +50,32 @@ pub async fn lint() -> Result<command::Output> {
 /// # Errors
 /// With helm's own message.
 pub async fn install(settings: &Settings) -> Result<()> {
+    install_with(settings, &[]).await
+}
+
+/// As [`install`], with further values (`a.b=c`).
+///
+/// # Errors
+/// With helm's own message.
+pub async fn install_with(settings: &Settings, values: &[&str]) -> Result<()> {
     let chart = chart();
     let chart = chart.to_str().context("the chart's path is not UTF-8")?;
-    let kubeconfig = settings
-        .kubeconfig
-        .to_str()
-        .context("the kubeconfig's path is not UTF-8")?;
     let operator = format!("image.tag={}", settings.tag);
     let installer = format!("installer.image.tag={}", settings.tag);
-    let args = [
+    let mut args = vec![
         "upgrade",
         "--install",
         "--kubeconfig",
-        kubeconfig,
+        kubeconfig(settings)?,
         "--namespace",
         NAMESPACE,
         "--create-namespace",
         RELEASE,
         chart,
-        "--set",
-        &operator,
-        "--set",
-        &installer,
     ];
+    for value in [&*operator, &*installer].iter().chain(values) {
+        args.extend(["--set", value]);
+    }
     let output = helm(&args).await?;
     if !output.ok {
         bail!("helm upgrade --install: {}", output.stderr.trim());
@@ -80,9 +83,43 @@ pub async fn install(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Uninstalls the release, which cleans the nodes first.
+///
+/// # Errors
+/// With helm's own message, the hook's log in it.
+pub async fn uninstall(settings: &Settings) -> Result<()> {
+    let args = [
+        "uninstall",
+        "--kubeconfig",
+        kubeconfig(settings)?,
+        "--namespace",
+        NAMESPACE,
+        RELEASE,
+    ];
+    // The hook alone may take 270 s.
+    let output = run(&args, Duration::from_secs(320)).await?;
+    if !output.ok {
+        bail!(
+            "helm uninstall: {}\n{}",
+            output.stderr.trim(),
+            output.stdout.trim()
+        );
+    }
+    Ok(())
+}
+
+fn kubeconfig(settings: &Settings) -> Result<&str> {
+    let path = settings.kubeconfig.to_str();
+    path.context("the kubeconfig's path is not UTF-8")
+}
+
 async fn helm(args: &[&str]) -> Result<command::Output> {
+    run(args, Duration::from_secs(120)).await
+}
+
+async fn run(args: &[&str], patience: Duration) -> Result<command::Output> {
     let helm = tool("helm", "SLIPWAY_HELM")?;
-    command::run(&helm, args, "", Duration::from_secs(120))
+    command::run(&helm, args, "", patience)
         .await
         .context("helm is needed: run ./just cluster, or name one in SLIPWAY_HELM")
 }

@@ -1,6 +1,7 @@
 //! The harness of the cluster tests.
 //!
-//! A test is a scenario run on every worker of the test bed at once ([`scene::on_each_worker`]): each worker
+//! A test is a scenario run on every worker of the test bed at once ([`scene::on_each_worker`]), or one that has
+//! all of them for itself ([`stage::on_all_workers`]). Of the former each worker
 //! gives the test its turn ([`turn`]), is brought to the state the test starts from ([`provision`]), and lends
 //! it a namespace ([`namespace`]). When a scenario fails, its error carries the [`report`] of that node.
 //!
@@ -13,6 +14,7 @@ pub mod command;
 pub mod fault;
 pub mod guests;
 pub mod helm;
+pub mod identity;
 pub mod kubectl;
 pub mod metrics;
 pub mod names;
@@ -24,6 +26,8 @@ pub mod provision;
 pub mod report;
 pub mod scene;
 pub mod settings;
+pub mod shim;
+pub mod stage;
 pub mod tree;
 pub mod turn;
 pub mod wait;

@@ -5,7 +5,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-/// The shim every test here is about: the one in the installer image.
+/// The shim most tests are about: the one in the installer image.
 const SHIM: &str = "slipway";
 
 /// The node's `NodeShim`, if there is one.
@@ -13,10 +13,18 @@ const SHIM: &str = "slipway";
 /// # Errors
 /// When the API server does not answer, or does not know the kind.
 pub async fn get(client: &Client, node: &str) -> Result<Option<DynamicObject>> {
+    get_of(client, node, SHIM).await
+}
+
+/// The same of another shim.
+///
+/// # Errors
+/// When the API server does not answer, or does not know the kind.
+pub async fn get_of(client: &Client, node: &str, shim: &str) -> Result<Option<DynamicObject>> {
     let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "NodeShim");
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    Ok(all.get_opt(&format!("{node}.{SHIM}")).await?)
+    Ok(all.get_opt(&format!("{node}.{shim}")).await?)
 }
 
 /// One line for people: phase and conditions.

@@ -28,7 +28,7 @@ pub enum Start {
 
 /// Why a test failed, for people. A test's error is printed by its `Debug`, so that is the text itself: a
 /// backtrace of the harness tells nothing about a node.
-pub struct Failure(String);
+pub struct Failure(pub(crate) String);
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +127,8 @@ where
     outcome.and(cleared)
 }
 
-async fn prepare(scene: &Scene, start: Start) -> Result<()> {
+/// Brings the scene's worker to the state a test starts from.
+pub(crate) async fn prepare(scene: &Scene, start: Start) -> Result<()> {
     let node = &scene.worker.name;
     match start {
         Start::ReadyShared => provision::ensure_ready(&scene.client, node).await,
@@ -143,7 +144,7 @@ async fn prepare(scene: &Scene, start: Start) -> Result<()> {
 }
 
 /// What a panic said. Where it happened is in the test's captured output, by the panic hook.
-fn words(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<String>() {
         return text.clone();
     }

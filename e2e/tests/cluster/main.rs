@@ -1,5 +1,5 @@
-//! What only a cluster can show. Each test runs on every worker, so on each containerd of the test bed, and
-//! may run alone, in any order, and again.
+//! What only a cluster can show. Each test runs on every worker, so on each containerd of the test bed, or has all
+//! workers for itself; it may run alone, in any order, and again.
 
 mod annotate;
 mod bad_modules;
@@ -12,7 +12,10 @@ mod label;
 mod limits;
 mod probes;
 mod restart;
+mod rollout;
 mod scaling;
 mod security;
 mod sidecars;
 mod unannotate;
+mod uninstall;
+mod upgrade;

@@ -6,21 +6,12 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
-use slipway_e2e::node::Process;
+use slipway_e2e::identity::Identity;
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
 
 const PODS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
-
-/// Who a pod is: if any of it changes, it is another pod.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    uid: String,
-    container: String,
-    restarts: i32,
-    process: Process,
-}
 
 #[tokio::test]
 async fn pods_survive_containerd_restart() -> Result<(), Failure> {
@@ -36,7 +27,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
             for (name, _) in PODS {
                 pods::until_ready(&scene.client, &scene.ns, name).await?;
                 pods::until_says_more(&scene.client, &scene.ns, name, 0).await?;
-                before.push(identity(scene, name).await?);
+                before.push(Identity::of(scene, name).await?);
             }
 
             let old = inside.containerd_pid().await?;
@@ -72,7 +63,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
                 pods::until_says_more(&scene.client, &scene.ns, name, lines)
                     .await
                     .context("its output is lost after the restart")?;
-                let after = identity(scene, name).await?;
+                let after = Identity::of(scene, name).await?;
                 ensure!(
                     after == *before,
                     "{name} became another: {before:?}, then {after:?}"
@@ -107,20 +98,6 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
         },
     )
     .await
-}
-
-async fn identity(scene: &Scene, name: &str) -> Result<Identity> {
-    let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);
-    let pod = pods.get(name).await?;
-    let container = pods::container_id(&pod)?.to_owned();
-    let process = scene.worker.inside.process(&container).await?;
-    let status = pods::status(&pod).context("no container status")?;
-    Ok(Identity {
-        restarts: status.restart_count,
-        uid: pod.metadata.uid.clone().unwrap_or_default(),
-        container,
-        process,
-    })
 }
 
 async fn until_node_ready(scene: &Scene) -> Result<()> {

@@ -1,0 +1,42 @@
+//! Who a pod is: if any of it changes, it is another pod.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+
+use crate::node::Process;
+use crate::pods;
+use crate::scene::Scene;
+
+/// A pod with one container, and the process behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// UID of the pod.
+    pub uid: String,
+    /// Id of its container.
+    pub container: String,
+    /// How often the kubelet has restarted it.
+    pub restarts: i32,
+    /// Its first process.
+    pub process: Process,
+}
+
+impl Identity {
+    /// Of the pod of this name on the scene's worker.
+    ///
+    /// # Errors
+    /// When its container does not run.
+    pub async fn of(scene: &Scene, name: &str) -> Result<Self> {
+        let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);
+        let pod = pods.get(name).await?;
+        let container = pods::container_id(&pod)?.to_owned();
+        let process = scene.worker.inside.process(&container).await?;
+        let status = pods::status(&pod).context("no container status")?;
+        Ok(Self {
+            restarts: status.restart_count,
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            container,
+            process,
+        })
+    }
+}
