@@ -75,6 +75,7 @@ cases! {
     Short endings::beyond_the_limit_is_oomkilled "TaskOOM comes before TaskExit"
     Short images::wasm_in_a_tar_runs "the form that every containerd takes"
     Short images::wasm_layers_and_artifacts_run "no root file system; the guest is in the content store"
+    Short images::of_several_layers_the_command_names_one "by its title, else by its file name"
     Short images::a_tar_for_wasi_depends_on_containerd "refused from 2.2 on"
     Short images::a_tar_for_wasi_runs_with_local_pull "use_local_image_pull"
     Short images::refusals_are_containerds_own "by containerd, in its own words"

@@ -34,6 +34,12 @@ const GUEST: &str = r#"(module
 /// What it says.
 const WORDS: &str = "it came in this form";
 
+/// A command for it, the code it ends with, and what its log has.
+type Run<'a> = (&'a str, i32, &'a str);
+
+/// The name of the file in its image.
+const APP: Run<'_> = ("/app.wasm", 7, WORDS);
+
 /// This machine's architecture as images call it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -89,12 +95,32 @@ impl Maker<'_> {
 
     /// A manifest of one layer with some config.
     fn of(&mut self, config_type: &str, config: &Value, layer: (&str, &[u8])) -> Value {
-        let config = config.to_string();
-        let config = self
-            .content
-            .blob(self.image, config_type, config.as_bytes());
+        let config = self.config(config_type, config);
         let layer = self.content.blob(self.image, layer.0, layer.1);
         json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]})
+    }
+
+    fn config(&mut self, config_type: &str, config: &Value) -> Value {
+        let config = config.to_string();
+        self.content
+            .blob(self.image, config_type, config.as_bytes())
+    }
+
+    /// An artifact of several layers with titles.
+    fn several(&mut self, guests: &[(&str, &[u8])]) -> Value {
+        let digests: Vec<String> = guests.iter().map(|(_, guest)| digest(guest)).collect();
+        let config = json!({
+            "created": "2026-01-01T00:00:00Z", "architecture": "wasm", "os": "wasip1",
+            "layerDigests": digests,
+        });
+        let config = self.config(ARTIFACT_CONFIG, &config);
+        let layers = guests.iter().map(|(title, guest)| {
+            let mut layer = self.content.blob(self.image, WASM, guest);
+            layer["annotations"] = json!({"org.opencontainers.image.title": title});
+            layer
+        });
+        let layers: Vec<Value> = layers.collect();
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})
     }
 
     /// A manifest of one tar.
@@ -189,7 +215,7 @@ fn no_registry() -> Result<Outcome> {
 }
 
 /// Pulls an image, runs it by each command, and removes it. An error is containerd's.
-fn runs(node: &Node, pod: &Pod<'_>, image: &str, commands: &[&str]) -> Result<()> {
+fn runs(node: &Node, pod: &Pod<'_>, image: &str, commands: &[Run<'_>]) -> Result<()> {
     let spec = ImageSpec {
         image: image.to_owned(),
     };
@@ -201,13 +227,13 @@ fn runs(node: &Node, pod: &Pod<'_>, image: &str, commands: &[&str]) -> Result<()
         .images::<PullImageResponse>("PullImage", &request)
         .context("PullImage")
         .and_then(|_| {
-            for command in commands {
+            for (command, code, words) in commands {
                 let container = pod.run_with("app.wasm", &[], |config| {
                     config.image = Some(spec.clone());
                     config.command = vec![(*command).to_owned()];
                 })?;
-                container.ends_with(7)?;
-                container.says(WORDS)?;
+                container.ends_with(*code)?;
+                container.says(words)?;
                 container.remove()?;
             }
             Ok(())
@@ -221,7 +247,7 @@ fn runs(node: &Node, pod: &Pod<'_>, image: &str, commands: &[&str]) -> Result<()
 
 /// Demands that containerd refuses an image, and says so in these words.
 fn refused(node: &Node, pod: &Pod<'_>, image: &str, words: &[&str]) -> Result<()> {
-    let Err(error) = runs(node, pod, image, &["/app.wasm"]) else {
+    let Err(error) = runs(node, pod, image, &[APP]) else {
         bail!("{image}: containerd takes it");
     };
     let said = format!("{error:#}");
@@ -238,7 +264,7 @@ pub(super) fn wasm_in_a_tar_runs(node: &Node) -> Result<Outcome> {
     };
     let pod = node.pod()?;
     for (image, _) in TARS {
-        runs(node, &pod, &registry.name(image), &["/app.wasm"])?;
+        runs(node, &pod, &registry.name(image), &[APP])?;
     }
     pod.remove()?;
     passed()
@@ -255,9 +281,40 @@ pub(super) fn wasm_layers_and_artifacts_run(node: &Node) -> Result<Outcome> {
             // Layers that are no tars are left alone from 1.6.25 on; Debian has 1.6.20.
             refused(node, &pod, &image, &["mismatched image rootfs"])?;
         } else {
-            runs(node, &pod, &image, &["/app.wasm", "/"])?;
+            runs(node, &pod, &image, &[APP, ("/", 7, WORDS)])?;
         }
     }
+    pod.remove()?;
+    passed()
+}
+
+pub(super) fn of_several_layers_the_command_names_one(node: &Node) -> Result<Outcome> {
+    if node.minor <= (1, 6) {
+        return Ok(Outcome::DoesNotApply("it takes no wasm layers".to_owned()));
+    }
+    let Some(hosts) = &node.args.registry_hosts else {
+        return no_registry();
+    };
+    let [first, second] = ["i32.const 7", "i32.const 8"]
+        .map(|code| wat::parse_str(GUEST.replace("i32.const 7", code)));
+    let mut content = Content::default();
+    let image = "several-layers";
+    let mut maker = Maker {
+        content: &mut content,
+        image,
+    };
+    let document = maker.several(&[("first.wasm", &first?), ("bin/second.wasm", &second?)]);
+    content.tag(image, &document);
+    let registry = Registry::serve(content, hosts)?;
+    let pod = node.pod()?;
+    let commands = [
+        ("/first.wasm", 7, WORDS),
+        ("/bin/second.wasm", 8, WORDS),
+        // By its file name, wherever the pod thinks it is.
+        ("/app/second.wasm", 8, WORDS),
+        ("/", 126, "first.wasm, bin/second.wasm"),
+    ];
+    runs(node, &pod, &registry.name(image), &commands)?;
     pod.remove()?;
     passed()
 }
@@ -270,7 +327,7 @@ pub(super) fn a_tar_for_wasi_depends_on_containerd(node: &Node) -> Result<Outcom
     for (image, _) in TARS_FOR_WASI {
         let image = registry.name(image);
         if node.minor < (2, 2) {
-            runs(node, &pod, &image, &["/app.wasm"])?;
+            runs(node, &pod, &image, &[APP])?;
         } else {
             refused(node, &pod, &image, &["parent snapshot"])?;
         }
@@ -295,7 +352,7 @@ pub(super) fn a_tar_for_wasi_runs_with_local_pull(node: &Node) -> Result<Outcome
     let ran = node.runtime.start_by(start_command).and_then(|()| {
         let pod = node.pod()?;
         for (image, _) in TARS_FOR_WASI {
-            runs(node, &pod, &registry.name(image), &["/app.wasm"])?;
+            runs(node, &pod, &registry.name(image), &[APP])?;
         }
         pod.remove()
     });
