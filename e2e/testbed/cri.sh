@@ -30,7 +30,7 @@ stage() {
     # Any image needs a program; the shim's sandbox runs none.
     "$TESTBED/image-tar.sh" slipway/pause:cri "$(docker_arch)" "$WORK/pause.tar" /native-ticker "$CACHE/stage/e2e-guests/native-ticker"
     "$TESTBED/image-tar.sh" slipway/cri-guests:cri "$(docker_arch)" "$WORK/guests.tar" /job.wasm \
-        "$CACHE"/stage/e2e-guests/* "$CACHE"/stage/public-guests/*
+        "$CACHE"/stage/e2e-guests/* "$CACHE"/stage/public-guests/* "$CACHE"/stage/large-guest/*
     cp "$TESTBED/cri-node.sh" "$WORK/"
 }
 

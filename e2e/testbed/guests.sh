@@ -29,7 +29,7 @@ bench() {
 }
 [ "${1:-}" != --bench ] || bench
 
-INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT"/e2e/guests/{bad-modules,build,commands,http,native} \
+INPUTS=$(fingerprint "$ROOT/node-installer/canary" "$ROOT/examples" "$ROOT"/e2e/guests/{bad-modules,build,commands,http,large-module,native} \
     "$ROOT"/e2e/guests/Cargo.{lock,toml} "$ROOT/rust-toolchain.toml")
 [ "$(cat "$STAGE/guests.inputs" 2>/dev/null)" != "$INPUTS" ] || exit 0
 
@@ -39,10 +39,10 @@ wasm() {
     cargo build --locked --release --target "$1" --manifest-path "$2/Cargo.toml"
 }
 
-rm -rf "$STAGE/guests.inputs" "$STAGE/hello-http" "$STAGE/e2e-guests"
+rm -rf "$STAGE/guests.inputs" "$STAGE/hello-http" "$STAGE/e2e-guests" "$STAGE/large-guest"
 step "building the canary (wasm32-wasip1)" canary wasm wasm32-wasip1 node-installer/canary
 install -D -m 0644 "$CARGO_TARGET_DIR/wasm32-wasip1/release/canary.wasm" "$STAGE/canary.wasm"
 step "building the example (wasm32-wasip2)" example wasm wasm32-wasip2 examples
 install -D -m 0755 "$CARGO_TARGET_DIR/wasm32-wasip2/release/hello-http.wasm" "$STAGE/hello-http/hello-http.wasm"
-step "building the test guests" guests "$ROOT/e2e/guests/build" "$STAGE/e2e-guests"
+step "building the test guests" guests "$ROOT/e2e/guests/build" "$STAGE/e2e-guests" "$STAGE/large-guest"
 echo "$INPUTS" >"$STAGE/guests.inputs"

@@ -94,6 +94,7 @@ cases! {
     Short guests::public_commands_run "hexyl (Rust, WASI 0.1) and gojq (Go)"
     Short guests::public_servers_answer "wstd (WASI 0.2), spin-sdk 3 (a module with a world), spin-sdk 7 (WASI 0.3)"
     Short guests::an_interpreter_fits_a_pod_of_64_mib "JavaScript of 13 MB, compiled outside the pod"
+    Short guests::twenty_five_megabytes_of_code_fit_a_pod_of_64_mib "compiled outside the pod, and all of it run"
     Short guests::names_are_looked_up_as_the_pod_says "/etc/hosts, /etc/resolv.conf, search domains"
     Short guests::the_network_is_closed_by_an_option "slipway.dev/network"
     Short guests::the_root_is_hidden_by_an_option "slipway.dev/root"

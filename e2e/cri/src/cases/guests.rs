@@ -16,6 +16,9 @@ use crate::wait::{SOON, until};
 /// A server in JavaScript: 13 MB of an interpreter. Made where there is npm.
 const JAVASCRIPT: &str = "js-http.wasm";
 
+/// A command of 25 MB of generated functions.
+const LARGE: &str = "large.wasm";
+
 fn limited(mebibytes: i64) -> impl FnOnce(&mut ContainerConfig) {
     move |config| {
         let linux = config.linux.get_or_insert_default();
@@ -105,19 +108,50 @@ pub(super) fn public_servers_answer(node: &Node) -> Result<Outcome> {
     passed()
 }
 
-/// Its code is compiled outside the pod's memory and mapped from a file, so that the limit holds the rest.
-pub(super) fn an_interpreter_fits_a_pod_of_64_mib(node: &Node) -> Result<Outcome> {
+/// Whether the image has a guest.
+fn is_there(node: &Node, guest: &str) -> Result<bool> {
     let pod = node.pod()?;
     let container = pod.run("job.wasm", &["--list", "/"])?;
     container.ends_with(0)?;
     let found = container.output("stdout")?;
     pod.remove()?;
-    if !found.contains(&format!("entry {JAVASCRIPT}")) {
+    Ok(found.contains(&format!("entry {guest}")))
+}
+
+/// Its code is compiled outside the pod's memory and mapped from a file, so that the limit holds the rest.
+pub(super) fn an_interpreter_fits_a_pod_of_64_mib(node: &Node) -> Result<Outcome> {
+    if !is_there(node, JAVASCRIPT)? {
         return Ok(Outcome::DoesNotApply(
             "there was no npm to build it with".to_owned(),
         ));
     }
     serves(node, JAVASCRIPT, "JavaScript answers /path", limited(64))?;
+    passed()
+}
+
+/// All of it is functions, and all of them run: in a pod whose limit the compiler would break several times over.
+pub(super) fn twenty_five_megabytes_of_code_fit_a_pod_of_64_mib(node: &Node) -> Result<Outcome> {
+    if !is_there(node, LARGE)? {
+        return Ok(Outcome::DoesNotApply(
+            "the image was made without it".to_owned(),
+        ));
+    }
+    let pod = node.pod()?;
+    // The first start compiles it, unless it ran here before; the second does not.
+    for _ in 0..2 {
+        let container = pod.run_with(LARGE, &[], limited(64))?;
+        let status = container.ended_within(4 * SOON)?;
+        ensure!(
+            status.exit_code == 0 && status.reason == "Completed",
+            "it ended with {} ({}); its log: {:?}",
+            status.exit_code,
+            status.reason,
+            container.lines()
+        );
+        container.says("every function has run")?;
+        container.remove()?;
+    }
+    pod.remove()?;
     passed()
 }
 
