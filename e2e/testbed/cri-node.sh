@@ -58,6 +58,10 @@ pod_annotations = ["slipway.dev/*"]
 [plugins.'$1'.containerd.runtimes.slipway-counted]
 runtime_type = "$home/counted/containerd-shim-slipway-v1"
 pod_annotations = ["slipway.dev/*"]
+[plugins.'$1'.containerd.runtimes.slipway-closed]
+runtime_type = "$shim/containerd-shim-slipway-v1"
+[plugins.'$1'.containerd.runtimes.slipway-closed.options]
+network = "none"
 TOML
 }
 

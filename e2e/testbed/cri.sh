@@ -8,7 +8,7 @@ read -ra VERSIONS <<<"${SLIPWAY_CRI_VERSIONS:-2.4 2.1 1.7 1.6}"
 ARCH=$(uname -m)
 NODE=$CLUSTER-cri
 WORK=$CACHE/cri
-OLD=(--filter lifecycle:: --filter endings:: --filter logs:: --filter resources:: --filter isolation:: --filter images::)
+OLD=(--filter lifecycle:: --filter endings:: --filter logs:: --filter resources:: --filter isolation:: --filter users:: --filter images::)
 
 "$TESTBED/docker.sh" up
 "$TESTBED/build.sh" "$ARCH/containerd-shim-slipway-v1" "$ARCH/slipway-worker" "$ARCH/slipway-compile" "$ARCH/cri-conformance"

@@ -21,6 +21,9 @@ pub struct Args {
     /// A second handler: a script that appends its arguments to `calls` beside it and goes on as the shim
     #[arg(long, default_value = "slipway-counted")]
     pub counted_handler: String,
+    /// A third handler: the same shim with the option `network = "none"`
+    #[arg(long, default_value = "slipway-closed")]
+    pub closed_handler: String,
     /// The image with the guests of `e2e/guests`, on the node already
     #[arg(long, default_value = "slipway/cri-guests:cri")]
     pub image: String,

@@ -14,6 +14,7 @@ mod native;
 mod resources;
 mod restart;
 mod shim_killed;
+mod users;
 
 use anyhow::Result;
 
@@ -87,6 +88,8 @@ cases! {
     Short isolation::a_read_only_root_is_read_only "readOnlyRootFilesystem"
     Short isolation::volumes_are_seen_and_read_only_ones_kept "preopens from mounts, enforced by the kernel"
     Short isolation::sysctls_are_set "in the pod's network"
+    Short users::root_of_a_pod_is_nobody_on_the_node "hostUsers: false, also of a native container"
+    Short users::a_handler_with_options_offers_no_users "containerd cannot, so the kubelet is told"
     Short logs::both_streams_in_order "nothing lost, nothing mixed up"
     Short logs::a_line_without_an_end_is_kept "the last piece of output"
     Short logs::a_log_is_reopened "rotation by the kubelet"

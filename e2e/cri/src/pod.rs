@@ -155,6 +155,7 @@ fn namespaces() -> NamespaceOption {
         network: NamespaceMode::Pod.into(),
         pid: NamespaceMode::Container.into(),
         ipc: NamespaceMode::Pod.into(),
+        userns_options: None,
     }
 }
 

@@ -142,10 +142,7 @@ impl Runtime {
     /// # Errors
     /// When it does not, or knows no such handler.
     pub fn paths(&self, handler: &str) -> Result<Paths> {
-        let request = RuntimeStatusRequest { verbose: true };
-        let answer: RuntimeStatusResponse = self.cri("Status", &request)?;
-        let config = answer.info.get("config").context("Status has no config")?;
-        let config: Value = serde_json::from_str(config).context("the config in Status")?;
+        let config = self.config()?;
         let path = |value: &Value| value.as_str().map(PathBuf::from);
         let runtime = &config["containerd"]["runtimes"][handler];
         let shim = path(&runtime["runtimeType"])
@@ -161,16 +158,41 @@ impl Runtime {
         })
     }
 
-    /// Which program a handler runs.
+    /// Whether there is a handler of this name.
     ///
     /// # Errors
     /// When containerd does not say.
     pub fn has_handler(&self, handler: &str) -> Result<bool> {
+        Ok(!self.handler(handler)?.is_null())
+    }
+
+    /// What containerd's configuration says of a handler; null where there is none.
+    ///
+    /// # Errors
+    /// When containerd does not say.
+    pub fn handler(&self, handler: &str) -> Result<Value> {
+        Ok(self.config()?["containerd"]["runtimes"][handler].take())
+    }
+
+    /// Whether a kubelet is told that a handler can give users of its own to a pod; since containerd 2.0.
+    ///
+    /// # Errors
+    /// When containerd does not say.
+    pub fn offers_users(&self, handler: &str) -> Result<bool> {
+        let request = RuntimeStatusRequest { verbose: false };
+        let answer: RuntimeStatusResponse = self.cri("Status", &request)?;
+        let mut handlers = answer.runtime_handlers.into_iter();
+        let found = handlers.find(|found| found.name == handler);
+        let found = found.with_context(|| format!("Status has no handler {handler}"))?;
+        Ok(found.features.is_some_and(|it| it.user_namespaces))
+    }
+
+    /// The configuration of CRI.
+    fn config(&self) -> Result<Value> {
         let request = RuntimeStatusRequest { verbose: true };
         let answer: RuntimeStatusResponse = self.cri("Status", &request)?;
         let config = answer.info.get("config").context("Status has no config")?;
-        let config: Value = serde_json::from_str(config).context("the config in Status")?;
-        Ok(!config["containerd"]["runtimes"][handler].is_null())
+        serde_json::from_str(config).context("the config in Status")
     }
 
     /// The type and the bytes of a task's figures.

@@ -77,6 +77,7 @@ pub(super) fn public_commands_run(node: &Node) -> Result<Outcome> {
         container_path: "/data".into(),
         host_path: folder.display().to_string(),
         readonly: true,
+        ..Mount::default()
     };
     let pod = node.pod()?;
     let hexyl = ["--plain", "/data/data.json"];
@@ -173,6 +174,7 @@ pub(super) fn names_are_looked_up_as_the_pod_says(node: &Node) -> Result<Outcome
             container_path: format!("/etc/{name}"),
             host_path: path.display().to_string(),
             readonly: true,
+            ..Mount::default()
         })
     };
     let mounts = [
@@ -210,6 +212,15 @@ pub(super) fn the_network_is_closed_by_an_option(node: &Node) -> Result<Outcome>
         ensure!(said.contains(error), "network {option}: {said}");
         pod.remove()?;
     }
+    let handler = &node.args.closed_handler;
+    if node.runtime.has_handler(handler)? {
+        let pod = node.pod_of(handler, |_| {})?;
+        let container = pod.run("net-p2.wasm", &["connect", "127.0.0.1:9"])?;
+        container.ends_with(1)?;
+        let said = container.output("stderr")?.join("\n");
+        ensure!(said.contains("ermission"), "handler {handler}: {said}");
+        pod.remove()?;
+    }
     passed()
 }
 
@@ -220,6 +231,7 @@ pub(super) fn the_root_is_hidden_by_an_option(node: &Node) -> Result<Outcome> {
         container_path: "/data".into(),
         host_path: folder.display().to_string(),
         readonly: false,
+        ..Mount::default()
     };
     let pod = node.pod_with(|config| {
         let annotations = &mut config.annotations;

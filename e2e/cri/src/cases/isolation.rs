@@ -11,14 +11,14 @@ use crate::node::Node;
 use crate::report::Outcome;
 
 /// A process's namespace of a kind.
-fn namespace(pid: u32, kind: &str) -> Result<String> {
+pub(super) fn namespace(pid: u32, kind: &str) -> Result<String> {
     let path = format!("/proc/{pid}/ns/{kind}");
     let link = std::fs::read_link(&path).with_context(|| path.clone())?;
     Ok(link.display().to_string())
 }
 
 /// A field of `/proc/<pid>/status`.
-fn field(pid: u32, name: &str) -> Result<String> {
+pub(super) fn field(pid: u32, name: &str) -> Result<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mut lines = status.lines().filter_map(|line| line.split_once(':'));
     let found = lines.find(|(key, _)| *key == name);
@@ -238,11 +238,13 @@ pub(super) fn volumes_are_seen_and_read_only_ones_kept(node: &Node) -> Result<Ou
             container_path: "/data/open".into(),
             host_path: open.display().to_string(),
             readonly: false,
+            ..Mount::default()
         },
         Mount {
             container_path: "/data/shut".into(),
             host_path: shut.display().to_string(),
             readonly: true,
+            ..Mount::default()
         },
     ];
     let pod = node.pod()?;

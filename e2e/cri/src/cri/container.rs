@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{NamespaceOption, Number, PodSandboxConfig};
+use super::{IdMapping, NamespaceOption, Number, PodSandboxConfig};
 
 /// A container's name.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -70,6 +70,12 @@ pub struct Mount {
     /// Whether it may not be written to.
     #[prost(bool, tag = "3")]
     pub readonly: bool,
+    /// Who the owners of its files are in the pod, since containerd 2.0.
+    #[prost(message, repeated, tag = "6")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// The same of their groups.
+    #[prost(message, repeated, tag = "7")]
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 /// What a container shall be.

@@ -81,6 +81,37 @@ pub struct NamespaceOption {
     /// Of System V IPC and POSIX queues.
     #[prost(enumeration = "NamespaceMode", tag = "3")]
     pub ipc: i32,
+    /// Of users: `hostUsers`, since containerd 1.7.
+    #[prost(message, optional, tag = "5")]
+    pub userns_options: Option<UserNamespace>,
+}
+
+/// Whose users a pod has.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct UserNamespace {
+    /// The pod's, or the node's.
+    #[prost(enumeration = "NamespaceMode", tag = "1")]
+    pub mode: i32,
+    /// Who its users are on the node; containerd takes one range.
+    #[prost(message, repeated, tag = "2")]
+    pub uids: Vec<IdMapping>,
+    /// The same of its groups.
+    #[prost(message, repeated, tag = "3")]
+    pub gids: Vec<IdMapping>,
+}
+
+/// A range of ids.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct IdMapping {
+    /// The first on the node.
+    #[prost(uint32, tag = "1")]
+    pub host_id: u32,
+    /// The first in the pod.
+    #[prost(uint32, tag = "2")]
+    pub container_id: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "3")]
+    pub length: u32,
 }
 
 /// Whose a namespace is.
@@ -177,6 +208,31 @@ pub struct RuntimeStatusResponse {
     /// With `verbose`: `config`, as JSON.
     #[prost(map = "string, string", tag = "2")]
     pub info: HashMap<String, String>,
+    /// What each handler can do, since containerd 2.0.
+    #[prost(message, repeated, tag = "3")]
+    pub runtime_handlers: Vec<RuntimeHandler>,
+}
+
+/// What a handler can do.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RuntimeHandler {
+    /// Its name; the default's entry has none.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// By what its `-info` says.
+    #[prost(message, optional, tag = "2")]
+    pub features: Option<RuntimeHandlerFeatures>,
+}
+
+/// What a kubelet asks of no handler that does not have it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RuntimeHandlerFeatures {
+    /// `recursiveReadOnly` of a volume.
+    #[prost(bool, tag = "1")]
+    pub recursive_read_only_mounts: bool,
+    /// `hostUsers: false`
+    #[prost(bool, tag = "2")]
+    pub user_namespaces: bool,
 }
 
 /// How the runtime is.
