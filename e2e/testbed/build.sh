@@ -21,24 +21,27 @@ if [ -n "${SLIPWAY_QUICK:-}" ]; then
     TESTS=$(awk '{ print $1, $2, "quick", "-" }' <<<"$TESTS")
 fi
 
-# sources PACKAGE ARCH: what the workspace has in it, without tests and examples.
-sources() {
-    local crate part
-    while read -r crate; do
-        for part in src Cargo.toml build.rs; do
-            [ ! -e "$crate/$part" ] || printf '%s\n' "$crate/$part"
-        done
-    done < <(cd "$ROOT" && cargo tree --locked -q -p "$1" -e normal,build --prefix none -f '{p}' \
-        --target "$2-unknown-linux-musl" | grep -o '(/[^)]*)' | tr -d '()' | LC_ALL=C sort -u)
+# tree PACKAGE ARCH: what a program is made from, with versions and features, a line each.
+tree() {
+    cd "$ROOT"
+    cargo tree --locked -q -p "$1" -e normal,build --prefix none -f '{p} {f}' --target "$2-unknown-linux-musl" |
+        sed 's/ (\*)$//' | LC_ALL=C sort -u
 }
 
-# path ARCH PROGRAM PACKAGE PROFILE: the name changes with what the program is made from.
+# path ARCH PROGRAM PACKAGE PROFILE: the name changes with what the program is made from, tests and other programs'
+# dependencies left out.
 path() {
-    local -a made_from
-    mapfile -t made_from < <(sources "$3" "$1")
-    [ ${#made_from[@]} -gt 0 ] || die "cargo tree does not know the package $3"
-    printf '%s/dist/%s/%s/%s-%s/%s' "$CACHE" "$1" "$4" "$2" "$(fingerprint "$3" "${made_from[@]}" "$ROOT/Cargo.toml" \
-        "$ROOT/Cargo.lock" "$ROOT/.cargo" "$ROOT/tools" "$ROOT/rust-toolchain.toml")" "$2"
+    local tree crate part
+    local -a made_from=("$ROOT/.cargo" "$ROOT/tools" "$ROOT/rust-toolchain.toml")
+    tree=$(tree "$3" "$1")
+    [ -n "$tree" ] || die "cargo tree does not know the package $3"
+    while read -r crate; do
+        for part in src Cargo.toml build.rs; do
+            [ ! -e "$crate/$part" ] || made_from+=("$crate/$part")
+        done
+    done < <(grep -o '(/[^)]*)' <<<"$tree" | tr -d '()')
+    made_from+=("${tree//"$ROOT/"/}" "$(sed -n '/^\[profile/,$p' "$ROOT/Cargo.toml")")
+    printf '%s/dist/%s/%s/%s-%s/%s' "$CACHE" "$1" "$4" "$2" "$(fingerprint "$3" "${made_from[@]}")" "$2"
 }
 
 compile() {
