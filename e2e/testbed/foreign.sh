@@ -1,23 +1,20 @@
 #!/usr/bin/env bash
 # foreign.sh: the aarch64 programs of a node, run once in emulation: they start, say what they are, and compile and run a
-# module. Built quickly: emulation runs them a few seconds, and link time optimisation for another processor takes ten
-# minutes (`./just build-all`, and `./just vm aarch64`, have it).
-export SLIPWAY_QUICK=1
+# module. As cargo builds them for development: link time optimisation for another processor would take ten minutes, for
+# seconds of emulation. `./just build-all` and `./just vm aarch64` have the real ones.
 . "$(dirname "$0")/lib.sh"
+TARGET=aarch64-unknown-linux-musl
 
-for program in containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-node-installer; do
-    PROGRAMS="${PROGRAMS:-} aarch64/$program"
-done
-# shellcheck disable=SC2086 # a list of words
-"$TESTBED/build.sh" $PROGRAMS
 "$TESTBED/guests.sh"
 
-# emulated PROGRAM ARGUMENT...
-emulated() {
-    local program
-    program=$("$TESTBED/build.sh" --path aarch64 "$1")
-    qemu-aarch64-static "$program" "${@:2}"
+build() {
+    cd "$ROOT"
+    cargo build --locked --target "$TARGET" --bins -p slipway-shim-pod -p slipway-shim-worker -p slipway-shim-compile \
+        -p slipway-node-installer
 }
+
+# emulated PROGRAM ARGUMENT...
+emulated() { qemu-aarch64-static "$CARGO_TARGET_DIR/$TARGET/debug/$1" "${@:2}"; }
 
 # answers PROGRAM TEXT ARGUMENT...: whether the program ends well and its output has TEXT.
 answers() {
@@ -39,4 +36,5 @@ all() {
     emulated slipway-compile --output "$code" "$CACHE/stage/canary.wasm"
     answers slipway-worker 'slipway canary ok' run "$code"
 }
+step "building the node's programs for aarch64" foreign-build build
 step "running the aarch64 programs in emulation (qemu-user)" foreign all
