@@ -13,12 +13,15 @@ pub use target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::containerd::document;
 use crate::containerd::dump::Dump;
 use crate::containerd::handler::Handler;
 use crate::containerd::imports::Source;
 use crate::containerd::layout::Layout;
 use crate::containerd::leftovers::{self, Leftover};
 use crate::containerd::plan::{self, Observed, Plan, PlanError};
+use crate::containerd::schema::Schema;
+use crate::containerd::tables;
 use crate::containerd::template;
 use crate::containerd::validate::{self, ValidateError};
 use crate::containerd::version::Version;
@@ -62,6 +65,8 @@ pub struct Wish {
 pub struct Configuration {
     shims: BTreeMap<String, InstalledShim>,
     handlers: Vec<Handler>,
+    /// The handlers that are there without us: somebody may have written one of our name meanwhile.
+    others: BTreeSet<String>,
     files: Vec<BaseFile>,
     plan: Option<Plan>,
     /// The files that are or shall be different.
@@ -107,6 +112,7 @@ impl Configuration {
         Ok(Self {
             shims: wish.shims,
             handlers,
+            others: defined(&files),
             files,
             plan,
             targets,
@@ -166,9 +172,8 @@ impl Configuration {
     /// # Errors
     /// The first handler that is missing or should not have changed.
     pub fn check(&self, node: &Node<'_>, before: &Dump, after: &Dump) -> Result<(), ValidateError> {
-        let adopted = node.installed.iter();
-        let adopted = adopted.flat_map(|installed| installed.additions.adopted.keys());
-        let ours: BTreeSet<&str> = adopted
+        let stood = standing(node).map(|handler| &handler.name);
+        let ours: BTreeSet<&str> = stood
             .chain(self.handlers.iter().map(|handler| &handler.name))
             .chain(self.leftovers.iter().map(|leftover| &leftover.handler))
             .map(String::as_str)
@@ -282,15 +287,10 @@ impl Configuration {
                 )
             })
             .collect();
-        let before = node
-            .installed
-            .iter()
-            .flat_map(|installed| installed.shims.values());
-        let absent = before
-            .flat_map(|shim| &shim.handlers)
+        let absent = standing(node)
             .map(|handler| handler.name.clone())
             .chain(self.removed().map(|leftover| leftover.handler.clone()))
-            .filter(|name| !present.contains_key(name))
+            .filter(|name| !present.contains_key(name) && !self.others.contains(name))
             .collect::<BTreeSet<String>>();
         Expectation {
             present,
@@ -307,6 +307,29 @@ impl Configuration {
         };
         self.leftovers.iter().filter(gone)
     }
+}
+
+/// The handlers that were written for the shims that stand there now.
+fn standing<'a>(node: &Node<'a>) -> impl Iterator<Item = &'a Handler> {
+    let shims = node.installed.into_iter();
+    let shims = shims.flat_map(|installed| installed.shims.values());
+    shims.flat_map(|shim| &shim.handlers)
+}
+
+/// The handlers that the files define without us.
+fn defined(files: &[BaseFile]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in sources(files) {
+        let Ok(document) = document::parse(&source.path, &source.text) else {
+            continue;
+        };
+        for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
+            let tables = tables::runtimes(&document, schema);
+            let tables = tables.iter().flat_map(|tables| tables.iter());
+            names.extend(tables.map(|(name, _)| name.to_owned()));
+        }
+    }
+    names
 }
 
 /// What the file that a distribution leaves to us holds.

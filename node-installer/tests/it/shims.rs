@@ -85,7 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn in_any_order_the_node_serves_what_stands_there_and_gives_back_every_byte(
@@ -259,6 +259,23 @@ fn leftovers_are_kept_and_named_or_removed_for_good() {
         LEFT.split_once("\n\n").unwrap().0.to_owned() + "\n",
         "all else is as it was"
     );
+}
+
+#[test]
+fn a_table_of_our_name_that_somebody_wrote_meanwhile_stays_when_ours_goes() {
+    let mut node = node_with((2, 4), ROOT, &["slipway"]);
+    let path = node.root.local(Path::new(CONFIG));
+    let theirs = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.wws]\nruntime_type = 'io.containerd.wws.v1'\n";
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}{theirs}")).unwrap();
+    become_node(&mut node, &BTreeMap::new(), Leftovers::Keep, 0).unwrap();
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{ROOT}{theirs}")
+    );
+    let running = node.daemon.running.as_ref().unwrap();
+    assert_eq!(running["wws"], "io.containerd.wws.v1");
+    assert!(!running.contains_key("wasmtime"));
 }
 
 #[test]
