@@ -22,7 +22,8 @@ async fn broken_config_is_left_alone() -> Result<(), Failure> {
             let sound = inside.tree().await?;
 
             let unparsable = Fault::unparsable(inside).await?;
-            refused(scene, &["config.toml", "line"])
+            // containerd's own words, which say where: "(14, 2)" or "row 14 column 2".
+            refused(scene, &["config.toml", "toml: "])
                 .await
                 .context("with a file that is no TOML")?;
             drop(unparsable);
