@@ -12,7 +12,7 @@ use crate::cluster::{self, Cluster};
 use crate::scene::{Failure, Scene, Start, prepare, words};
 use crate::settings::Settings;
 use crate::turn::Turn;
-use crate::{helm, namespace, proxy, report};
+use crate::{helm, namespace, report};
 
 /// The cluster with one test on it.
 #[derive(Clone)]
@@ -82,7 +82,6 @@ where
     let cleared = namespace::delete(client, &ns).await;
     let restored = async {
         helm::install(&cluster.settings).await?;
-        proxy::restart(client).await?;
         cluster::operator_ready(client).await
     }
     .await
