@@ -1,9 +1,10 @@
 //! A transaction killed at any step leaves a node that the next run brings to one end or the other, with a containerd
 //! that answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use slipway_node_installer::report::Outcome;
 
@@ -17,6 +18,24 @@ pub(crate) fn killed(work: impl FnOnce()) -> bool {
     let result = catch_unwind(AssertUnwindSafe(work));
     std::panic::set_hook(hook);
     result.is_err()
+}
+
+/// A node after an uninstall that was stopped at `step`: as it was `installed`, or as `before`, and its journal says which.
+fn stands_as_recorded(
+    node: &Node,
+    before: &BTreeMap<PathBuf, Vec<u8>>,
+    installed: &BTreeMap<PathBuf, Vec<u8>>,
+    step: usize,
+) {
+    let (serves, expected) = match node.journal.installed().unwrap() {
+        Some(_) => (true, installed),
+        None => (false, before),
+    };
+    assert_eq!(
+        (node.serves(), &node.configuration()),
+        (serves, expected),
+        "step {step}"
+    );
 }
 
 fn steps_of_an_install() -> usize {
@@ -99,18 +118,7 @@ fn an_uninstall_killed_at_any_step_is_finished_or_undone_by_the_next_run() {
             break;
         }
         node.with_engine(0, |engine| engine.recover()).0.unwrap();
-        match node.journal.installed().unwrap() {
-            Some(_) => assert_eq!(
-                (node.serves(), node.configuration()),
-                (true, installed),
-                "step {step}"
-            ),
-            None => assert_eq!(
-                (node.serves(), node.configuration()),
-                (false, before),
-                "step {step}"
-            ),
-        }
+        stands_as_recorded(&node, &before, &installed, step);
     }
     assert!(step > 5);
 }
@@ -240,18 +248,7 @@ fn a_power_cut_in_an_uninstall_gives_back_what_stood_there() {
         let cut = killed(|| drop(node.with_engine(step, |engine| engine.run(uninstall))));
         power_cut(&mut node);
         node.with_engine(0, |engine| engine.recover()).0.unwrap();
-        match node.journal.installed().unwrap() {
-            Some(_) => assert_eq!(
-                (node.serves(), node.configuration()),
-                (true, installed),
-                "step {step}"
-            ),
-            None => assert_eq!(
-                (node.serves(), node.configuration()),
-                (false, before),
-                "step {step}"
-            ),
-        }
+        stands_as_recorded(&node, &before, &installed, step);
         if !cut {
             assert!(step > 8, "only {step} steps");
             break;
