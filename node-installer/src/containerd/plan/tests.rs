@@ -12,22 +12,29 @@ fn source(path: &str, text: &str) -> Source {
 }
 
 fn run(minor: (u32, u32), sources: &[Source]) -> Result<Plan, PlanError> {
+    let shim = Path::new("/opt/slipway/abc/containerd-shim-slipway-v1");
+    run_with(minor, sources, &Handler::plain("wasmtime", shim), false)
+}
+
+fn run_with(
+    (major, minor): (u32, u32),
+    sources: &[Source],
+    handler: &Handler,
+    local_image_pull: bool,
+) -> Result<Plan, PlanError> {
     plan(&Observed {
         version: Version {
-            major: minor.0,
-            minor: minor.1,
+            major,
+            minor,
             patch: 0,
         },
         config: Path::new(CONFIG),
         sources,
         layout: &Layout::Own,
         own: None,
-        handlers: &[Handler::plain(
-            "wasmtime",
-            Path::new("/opt/slipway/abc/containerd-shim-slipway-v1"),
-        )],
+        handlers: std::slice::from_ref(handler),
         install_root: Path::new("/opt/slipway"),
-        local_image_pull: false,
+        local_image_pull,
     })
 }
 
@@ -227,25 +234,8 @@ fn a_handler_left_by_another_installer_is_named_with_the_way_out() {
 
 #[test]
 fn local_image_pull_goes_beside_the_handlers_unless_it_is_on_already() {
-    let plan_with = |sources: &[Source]| {
-        plan(&Observed {
-            version: Version {
-                major: 2,
-                minor: 4,
-                patch: 0,
-            },
-            config: Path::new(CONFIG),
-            sources,
-            layout: &Layout::Own,
-            own: None,
-            handlers: &[Handler::plain(
-                "spin",
-                Path::new("/usr/local/bin/containerd-shim-spin-v2"),
-            )],
-            install_root: Path::new("/opt/slipway"),
-            local_image_pull: true,
-        })
-    };
+    let spin = Handler::plain("spin", Path::new("/usr/local/bin/containerd-shim-spin-v2"));
+    let plan_with = |sources: &[Source]| run_with((2, 4), sources, &spin, true);
     let images = "[plugins.\"io.containerd.cri.v1.images\"]\nuse_local_image_pull = true\n";
     for version in [2, 3] {
         let plan = plan_with(&[source(CONFIG, &format!("version = {version}\n"))]).unwrap();
