@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use slipway_crds::shim::PullPolicy;
 
 /// Makes Kubernetes nodes run WebAssembly pods.
 #[derive(Parser, Debug)]
@@ -37,7 +39,12 @@ pub struct RunArgs {
     #[arg(long, env = "INSTALLER_IMAGE")]
     pub installer_image: String,
     /// Pull policy of that image.
-    #[arg(long, env = "INSTALLER_PULL_POLICY", default_value = "IfNotPresent")]
+    #[arg(
+        long,
+        env = "INSTALLER_PULL_POLICY",
+        default_value = "IfNotPresent",
+        value_parser = pull_policy()
+    )]
     pub installer_pull_policy: PullPolicy,
     /// JSON with what else installer and canary pods get: imagePullSecrets, tolerations,
     /// priorityClassName, resources, labels, annotations, fetchEnv, fetchCa.
@@ -103,28 +110,13 @@ pub struct CleanupArgs {
     pub timeout_seconds: u32,
 }
 
-/// Kubernetes' image pull policies.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-#[value(rename_all = "PascalCase")]
-pub enum PullPolicy {
-    /// Ask the registry each time.
-    Always,
-    /// Pull what the node has not.
-    IfNotPresent,
-    /// Use what the node has.
-    Never,
-}
-
-impl PullPolicy {
-    /// As the API spells it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "Always",
-            Self::IfNotPresent => "IfNotPresent",
-            Self::Never => "Never",
-        }
-    }
+/// The spellings of the API, and no others.
+fn pull_policy() -> impl TypedValueParser<Value = PullPolicy> {
+    PossibleValuesParser::new(PullPolicy::ALL.map(PullPolicy::as_str)).try_map(|name| {
+        let mut all = PullPolicy::ALL.into_iter();
+        all.find(|policy| policy.as_str() == name)
+            .ok_or("no pull policy")
+    })
 }
 
 /// Forms of the log.

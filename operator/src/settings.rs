@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::{EnvVar, LocalObjectReference, ResourceRequirements, Toleration};
 use serde::Deserialize;
+use slipway_crds::shim::PullPolicy;
 
-use crate::args::{PullPolicy, RunArgs};
+use crate::args::RunArgs;
 
 /// What the whole operator goes by.
 #[derive(Clone, Debug)]

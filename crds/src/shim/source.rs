@@ -120,6 +120,9 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
+
     /// As the API spells it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
