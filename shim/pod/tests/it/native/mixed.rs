@@ -60,6 +60,10 @@ fn a_debug_container_sees_the_processes_of_its_target_and_ends_with_it() {
     shim.empty("Start", &id).unwrap();
     assert_eq!(namespace(pid, "pid"), namespace(worker, "pid"));
     assert_eq!(shim.pids(&target), [worker]);
+    wait_for("the shell to have said what it sees", || {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        (comm == "sleep\n").then_some(())
+    });
 
     shim.kill(&target, libc::SIGKILL).unwrap();
     assert_eq!(shim.wait(&target), 137);
