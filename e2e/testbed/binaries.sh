@@ -2,13 +2,15 @@
 # binaries.sh [MODULE...]: builds the Go programs of the test bed (all of them without arguments), each module once
 # for its inputs, to the folder that `module_bin MODULE` names, and links what a person uses into $CACHE/bin.
 . "$(dirname "$0")/lib.sh"
-exclusively testbed-binaries
 
 # build MODULE PATH VERSION LDFLAGS PACKAGE...: builds PACKAGEs of the Go module PATH, whose go.mod must have VERSION.
 build() {
     local module=$1 path=$2 version=$3 ldflags=$4 out
     shift 4
     out=$(module_bin "$module")
+    [ ! -e "$out/.complete" ] || return 0
+    # One lock a module: helm is wanted long before Kubernetes is built.
+    exclusively "testbed-bin-$module"
     [ ! -e "$out/.complete" ] || return 0
     grep -qE "(^|[[:space:]])$path $version( |\$)" "$TESTBED/go/$module/go.mod" ||
         die "versions.env says $path $version, e2e/testbed/go/$module/go.mod another version: make them agree"
