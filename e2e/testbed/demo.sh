@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # demo.sh: from nothing to a WebAssembly pod that answers HTTP through a Service. Running it again converges.
 . "$(dirname "$0")/lib.sh"
+. "$TESTBED/tracks.sh"
 cd "$ROOT"
 
 NODE=$CLUSTER-worker
 PATIENCE=300
 
-"$TESTBED/cluster.sh" up
+programs() {
+    "$TESTBED/build.sh" "$(uname -m)"
+    "$TESTBED/guests.sh"
+}
+
+nodes() { "$TESTBED/cluster.sh" up; }
+
+# From nothing, both take long: linking uses one processor, and the nodes' programs are built on the other.
+side_by_side programs nodes
 "$TESTBED/images.sh"
 # shellcheck source=/dev/null
 . "$CACHE/images.env"
