@@ -30,11 +30,11 @@ fuzzing() {
 machines() {
     yielding
     "$TESTBED/foreign.sh"
+    "$TESTBED/judge.sh"
     "$TESTBED/vm.sh" x86_64
 }
 
 clusters() {
-    "$TESTBED/judge.sh"
     "$TESTBED/cri.sh"
     "$TESTBED/images.sh"
     "$TESTBED/e2e.sh"
