@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 
 use crate::component::{self, Entry};
 use crate::ending::say;
-use crate::host::{ComponentHost, ModuleHost, Output};
+use crate::host::{Common, ComponentHost, ModuleHost};
 use crate::memory::{Budget, Share};
 use crate::server::Server;
 use crate::{Ending, Invocation, function, module, settings, signals};
@@ -113,8 +113,8 @@ unsafe fn link(
     // SAFETY: passed on to our caller.
     let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
     let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;
-    let output = Output::new(invocation).map_err(|error| format!("its output: {error}"))?;
     let surroundings = |error: wasmtime::Error| format!("its surroundings: {error:#}");
+    let common = Common::new(invocation).map_err(surroundings)?;
     match (code, kind) {
         (
             Code::Module(module),
@@ -123,18 +123,18 @@ unsafe fn link(
                 initialize,
             },
         ) => {
-            let host = ModuleHost::new(invocation, &output, Share::of(budget));
+            let host = ModuleHost::new(invocation, &common, Share::of(budget));
             let host = host.map_err(surroundings)?;
             let given = invocation.arguments();
             module::link(&engine, &module, host, function, given, initialize).map(Linked::Module)
         }
         (Code::Component(component), kind) => {
             let pre = component::link(&engine, &component, header.flavour)?;
-            let output = configured(output, &engine, &component, invocation)?;
+            let common = configured(common, &engine, &component, invocation)?;
             let entry = match kind {
                 Kind::Server(wasi) => {
                     let budget = Arc::clone(budget);
-                    let server = Server::new(pre, wasi, invocation, output, budget);
+                    let server = Server::new(pre, wasi, invocation, common, budget);
                     return server.map(Linked::Server);
                 }
                 Kind::Command(wasi) => Entry::command(pre, wasi)?,
@@ -146,8 +146,7 @@ unsafe fn link(
                 }
                 Kind::Module { .. } => return Err("is no core module".to_owned()),
             };
-            let host = ComponentHost::command(invocation, &output, Share::of(budget));
-            let host = host.map_err(surroundings)?;
+            let host = ComponentHost::command(invocation, &common, Share::of(budget));
             let linked = component::Linked::new(&engine, host, entry);
             Ok(Linked::Component(linked))
         }
@@ -157,16 +156,16 @@ unsafe fn link(
 
 /// With what a component finds in `wasi:config`, if it looks there.
 fn configured(
-    output: Output,
+    common: Common,
     engine: &Engine,
     component: &Component,
     invocation: &Invocation,
-) -> Result<Output, String> {
+) -> Result<Common, String> {
     if !component::wants_config(engine, component) {
-        return Ok(output);
+        return Ok(common);
     }
     settings::collect(invocation, Path::new(settings::FOLDER))
-        .map(|values| output.configured(values))
+        .map(|values| common.configured(values))
         .map_err(|error| error.to_string())
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use slipway_shim_options::Network;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{InputFile, OutputFile};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -17,23 +18,27 @@ use crate::Invocation;
 use crate::memory::Share;
 use crate::outbound::Outbound;
 
-/// What all instances share: the container's output and configuration. Bytes go to the descriptors as the guest
-/// writes them: nothing is kept back that a sudden end could lose.
+/// What all instances share: the container's output, directories and configuration. Bytes go to the descriptors as
+/// the guest writes them: nothing is kept back that a sudden end could lose.
 #[derive(Clone)]
-pub(crate) struct Output {
+pub(crate) struct Common {
     stdout: OutputFile,
     stderr: OutputFile,
+    /// Opened once: a server would otherwise open and close each of them for every request. Nothing of one instance
+    /// is seen by another through them, since who lists a directory does so by a descriptor of its own.
+    directories: WasiFilesystemCtx,
     config: Arc<WasiConfigVariables>,
     outbound: Outbound,
 }
 
-impl Output {
+impl Common {
     /// # Errors
-    /// When stdout or stderr is closed.
-    pub(crate) fn new(invocation: &Invocation) -> io::Result<Self> {
+    /// When stdout or stderr is closed, or a directory cannot be opened.
+    pub(crate) fn new(invocation: &Invocation) -> wasmtime::Result<Self> {
         Ok(Self {
             stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
             stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
+            directories: directories(invocation)?,
             config: Arc::default(),
             outbound: Outbound::new(invocation),
         })
@@ -46,21 +51,29 @@ impl Output {
     }
 }
 
+/// The kernel enforces what may be written: the mounts are the container's.
+fn directories(invocation: &Invocation) -> wasmtime::Result<WasiFilesystemCtx> {
+    let mut builder = WasiCtxBuilder::new();
+    // The worker has nothing else to do while a file is read.
+    builder.allow_blocking_current_thread(true);
+    for (host, guest) in &invocation.directories {
+        builder.preopened_dir(host, guest, FsPerms::ReadWrite)?;
+    }
+    Ok(builder.build().filesystem().clone())
+}
+
 fn duplicate(stream: BorrowedFd<'_>) -> io::Result<File> {
     Ok(File::from(stream.try_clone_to_owned()?))
 }
 
-/// Arguments, environment, output and directories. The kernel enforces what may be written: the mounts
-/// are the container's.
-fn builder(invocation: &Invocation, output: &Output) -> wasmtime::Result<WasiCtxBuilder> {
+/// Arguments, environment, output and network.
+fn builder(invocation: &Invocation, common: &Common) -> WasiCtxBuilder {
     let mut builder = WasiCtxBuilder::new();
     builder
         .args(&invocation.args)
         .envs(&invocation.env)
-        .stdout(output.stdout.clone())
-        .stderr(output.stderr.clone())
-        // The worker has one thread, and nothing else to do while a file is read.
-        .allow_blocking_current_thread(true);
+        .stdout(common.stdout.clone())
+        .stderr(common.stderr.clone());
     match invocation.options.network {
         // The pod's network namespace, its policies and its DNS are the boundary, as for any container.
         Network::Pod => builder
@@ -71,13 +84,10 @@ fn builder(invocation: &Invocation, output: &Output) -> wasmtime::Result<WasiCtx
         // Not even a socket: the checks of addresses come later than its making.
         Network::None => builder.allow_tcp(false).allow_udp(false),
     };
-    for (host, guest) in &invocation.directories {
-        builder.preopened_dir(host, guest, FsPerms::ReadWrite)?;
-    }
     if let Some(cwd) = &invocation.cwd {
         builder.initial_cwd(cwd);
     }
-    Ok(builder)
+    builder
 }
 
 /// The state of a core module's store.
@@ -88,18 +98,17 @@ pub(crate) struct ModuleHost {
 
 impl ModuleHost {
     /// # Errors
-    /// When a directory or stdin cannot be opened.
+    /// When stdin is closed.
     pub(crate) fn new(
         invocation: &Invocation,
-        output: &Output,
+        common: &Common,
         memory: Share,
     ) -> wasmtime::Result<Self> {
-        let mut builder = builder(invocation, output)?;
+        let mut builder = builder(invocation, common);
         builder.stdin(InputFile::new(duplicate(io::stdin().as_fd())?));
-        Ok(Self {
-            wasi: builder.build_p1(),
-            memory,
-        })
+        let mut wasi = builder.build_p1();
+        *wasi.ctx().ctx.filesystem() = common.directories.clone();
+        Ok(Self { wasi, memory })
     }
 }
 
@@ -115,33 +124,23 @@ pub(crate) struct ComponentHost {
 
 impl ComponentHost {
     /// For a command: with the container's stdin.
-    ///
-    /// # Errors
-    /// When a directory cannot be opened.
-    pub(crate) fn command(
-        invocation: &Invocation,
-        output: &Output,
-        memory: Share,
-    ) -> wasmtime::Result<Self> {
-        let mut builder = builder(invocation, output)?;
+    pub(crate) fn command(invocation: &Invocation, common: &Common, memory: Share) -> Self {
+        let mut builder = builder(invocation, common);
         // Waits in a thread of its own, since a component may wait for other things beside input.
         builder.stdin(wasmtime_wasi::cli::stdin());
-        Ok(Self::with(builder, output, memory))
+        Self::with(builder, common, memory)
     }
 
     /// For one request: without stdin, with a name for the request (as runwasi's shim has it).
-    ///
-    /// # Errors
-    /// When a directory cannot be opened.
     pub(crate) fn request(
         invocation: &Invocation,
-        output: &Output,
+        common: &Common,
         memory: Share,
         id: u64,
-    ) -> wasmtime::Result<Self> {
-        let mut builder = builder(invocation, output)?;
+    ) -> Self {
+        let mut builder = builder(invocation, common);
         builder.env("REQUEST_ID", id.to_string());
-        Ok(Self::with(builder, output, memory))
+        Self::with(builder, common, memory)
     }
 
     /// What `wasi:config` answers with.
@@ -149,13 +148,15 @@ impl ComponentHost {
         &self.config
     }
 
-    fn with(mut builder: WasiCtxBuilder, output: &Output, memory: Share) -> Self {
+    fn with(mut builder: WasiCtxBuilder, common: &Common, memory: Share) -> Self {
+        let mut wasi = builder.build();
+        *wasi.filesystem() = common.directories.clone();
         Self {
-            wasi: builder.build(),
+            wasi,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
-            config: Arc::clone(&output.config),
-            outbound: output.outbound.clone(),
+            config: Arc::clone(&common.config),
+            outbound: common.outbound.clone(),
             memory,
         }
     }

@@ -27,7 +27,7 @@ use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::host::{ComponentHost, Output};
+use crate::host::{Common, ComponentHost};
 use crate::memory::Budget;
 use crate::{Ending, Invocation, signals};
 
@@ -49,7 +49,7 @@ impl Server {
         pre: InstancePre<ComponentHost>,
         wasi: Wasi,
         invocation: &Invocation,
-        output: Output,
+        common: Common,
         budget: Arc<Budget>,
     ) -> Result<Self, String> {
         let listen = Listen::from_env(|name| invocation.variable(name))?;
@@ -68,7 +68,7 @@ impl Server {
             engine,
             pre,
             invocation: invocation.clone(),
-            output,
+            common,
             budget,
             admission: Arc::new(Admission::new(most, bound, http.request_timeout)),
             patience: Patience {

@@ -16,7 +16,7 @@ use super::call;
 use super::progress::{Patience, Stuck};
 use super::request::Told;
 use crate::Invocation;
-use crate::host::{ComponentHost, Output};
+use crate::host::{Common, ComponentHost};
 use crate::memory::{Budget, Share};
 
 /// How long an instance that may serve again is kept without a request, as `wasmtime serve` does by a second.
@@ -27,7 +27,7 @@ pub(super) struct Handler {
     pub(super) engine: Engine,
     pub(super) pre: ProxyPre<ComponentHost>,
     pub(super) invocation: Invocation,
-    pub(super) output: Output,
+    pub(super) common: Common,
     pub(super) budget: Arc<Budget>,
     pub(super) admission: Arc<Admission>,
     pub(super) patience: Patience,
@@ -73,7 +73,7 @@ impl Handler {
     async fn instantiate(&self) -> wasmtime::Result<Instance> {
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
         let share = Share::of(&self.budget);
-        let host = ComponentHost::request(&self.invocation, &self.output, share, id)?;
+        let host = ComponentHost::request(&self.invocation, &self.common, share, id);
         let mut store = Store::new(&self.engine, host);
         store.limiter(|host| &mut host.memory);
         // A turn, then the others'.
