@@ -1,15 +1,17 @@
 //! One request: its turn, its answer, and what goes wrong with it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use wasmtime_wasi_http::WasiBody;
 
@@ -47,11 +49,11 @@ async fn respond(
     mut request: Request<Incoming>,
 ) -> Result<Answer, StatusCode> {
     let handler = &surroundings.handler;
-    let what = format!("{} {}", request.method(), request.uri().path());
+    let what = Asked::of(&request);
     name_host(&mut request, surroundings.local);
     let slot = handler.admission.enter().await;
     let slot = slot.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let (sender, receiver) = oneshot::channel();
+    let (sender, mut receiver) = oneshot::channel();
     let progress = Progress::new();
     let work = Work {
         handler: Arc::clone(handler),
@@ -62,38 +64,95 @@ async fn respond(
         slot,
         _alive: surroundings.alive.clone(),
     };
-    // A task of its own: a guest may go on after it has answered, and must come to its end when the
-    // client does not wait for it.
-    let guest = tokio::spawn(work.run(request, sender));
-    match receiver.await {
-        Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+    let mut guest = Guest(Some(Box::pin(work.run(request, sender))));
+    let told = tokio::select! {
+        biased;
+        // Most are done at once, with an answer that is complete.
+        ended = &mut guest => match receiver.try_recv() {
+            Ok(told) => told,
+            Err(_) => {
+                // Else its log has been told how it ended.
+                return Err(ended.err().unwrap_or_else(|| {
+                    say(&format!("{what}: the guest ended without an answer"));
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }));
+            }
+        },
+        Ok(told) = &mut receiver => told,
+    };
+    match told {
+        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             say(&format!(
                 "{what}: the guest answered 101, which no client asked for"
             ));
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         }
-        Ok(Ok(answer)) => Ok(answer.map(|body| Answering::of_guest(body, progress))),
-        Ok(Err(error)) => {
+        Ok(answer) => Ok(answer.map(|body| Answering::of_guest(body, progress))),
+        Err(error) => {
             say(&format!(
                 "{what}: the guest answered with an error: {error}"
             ));
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         }
-        // The guest has ended, and its task has said how.
-        Err(_) => match guest.await {
-            Ok(Err(status)) => Err(status),
-            Ok(Ok(())) | Err(_) => {
-                say(&format!("{what}: the guest ended without an answer"));
-                Err(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        },
+    }
+}
+
+/// What was asked, as the log has it.
+#[derive(Clone)]
+struct Asked {
+    method: Method,
+    uri: Uri,
+}
+
+impl Asked {
+    fn of(request: &Request<Incoming>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.method, self.uri.path())
+    }
+}
+
+/// How a guest ended, and what a client that got no answer is told.
+type Ended = Result<(), StatusCode>;
+
+/// A guest at work. When nobody polls it any more it becomes a task of its own: a guest may go on after it has
+/// answered, and must come to its end when the client does not wait for it. Not from the start, since most are done
+/// when they have answered, and a task costs a wake-up of another thread.
+struct Guest(Option<Pin<Box<dyn Future<Output = Ended> + Send>>>);
+
+impl Future for Guest {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let ended = ready!(work.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Without a runtime the process is about to end.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
     }
 }
 
 /// A request that the guest works on.
 struct Work {
     handler: Arc<Handler>,
-    what: String,
+    what: Asked,
     progress: Arc<Progress>,
     motion: Option<Arc<Motion>>,
     slot: Slot,
@@ -101,13 +160,10 @@ struct Work {
 }
 
 impl Work {
-    async fn run(
-        self,
-        request: Request<Incoming>,
-        answer: oneshot::Sender<Told>,
-    ) -> Result<(), StatusCode> {
+    async fn run(self, request: Request<Incoming>, answer: oneshot::Sender<Told>) -> Ended {
         // Dropping the guest's future ends the guest: it gives way at each turn (signals::take_turns).
         let result = tokio::select! {
+            biased;
             result = self.handler.call(request, answer) => Ok(result),
             stuck = self.stuck() => Err(stuck),
         };
