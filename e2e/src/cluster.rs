@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use crate::node::Inside;
 use crate::settings::{Settings, cache_dir};
 use crate::wait::until;
-use crate::{helm, names, namespace, proxy, report};
+use crate::{helm, names, namespace, report};
 
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -92,8 +92,6 @@ async fn claim_and_install(client: &Client, settings: &Settings) -> Result<File>
     .await??;
     namespace::sweep(client).await?;
     helm::install(settings).await?;
-    // A killed run may have left a node without services.
-    proxy::restart(client).await?;
     operator_ready(client).await?;
     Ok(claim)
 }

@@ -23,7 +23,6 @@ pub mod node;
 pub mod nodeshim;
 pub mod pods;
 pub mod provision;
-pub mod proxy;
 pub mod report;
 pub mod scene;
 pub mod settings;

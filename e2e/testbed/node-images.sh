@@ -74,14 +74,16 @@ kubernetes_images() {
     docker rmi -f "${workers[@]}" "${control_plane[@]}" # only wanted in the nodes
 }
 
-# root_of PROGRAM: a tar of an image's files. kube-proxy calls tools, which the nodes' root lends with their libraries.
+# root_of PROGRAM: a tar of an image's files. kube-proxy calls tools, which the nodes' root lends with their libraries and
+# plugins.
 root_of() {
     local tar=$CONTEXT/programs/$1.tar
     if [ "$1" = kube-proxy ]; then
         docker run --rm --network none "$("$TESTBED/debian-root.sh" --name)" sh -euc '
             cd /usr/sbin
-            set -- nft conntrack iptables ip6tables iptables-save iptables-restore
-            { ldd "$@" | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done; } | sort -u >/tmp/files
+            set -- conntrack iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore
+            { ldd "$@" | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done
+                ls /usr/lib/*/xtables/*.so; } | sort -u >/tmp/files
             tar -chPf - -T /tmp/files' >"$tar"
     else
         tar -cf "$tar" -T /dev/null

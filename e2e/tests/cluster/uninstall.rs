@@ -9,7 +9,7 @@ use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
-use slipway_e2e::{cluster, helm, nodeshim, proxy, shim};
+use slipway_e2e::{cluster, helm, nodeshim, shim};
 
 #[tokio::test]
 async fn helm_uninstall_leaves_nodes_as_they_were() -> Result<(), Failure> {
@@ -63,7 +63,6 @@ async fn helm_uninstall_leaves_nodes_as_they_were() -> Result<(), Failure> {
 
         // The request on the nodes is the user's and stands: installed again, they get Wasm again.
         helm::install(&stage.settings).await?;
-        proxy::restart(client).await?;
         cluster::operator_ready(client).await?;
         for scene in &stage.scenes {
             provision::until_ready(client, &scene.worker.name).await?;
