@@ -172,7 +172,7 @@ pub struct CopyArgs {
         required_unless_present = "from"
     )]
     pub own: Option<PathBuf>,
-    /// The file to copy, or the folder whose files.
+    /// The file to copy, or the folder whose files, but not the folders in it.
     #[arg(long, requires = "out")]
     pub from: Option<PathBuf>,
     /// Folder to put them in.

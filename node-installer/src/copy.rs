@@ -93,7 +93,8 @@ fn own(folder: &Path) -> Result<String, CopyError> {
 }
 
 /// Copies a file, or the files of a folder, and returns their names. A link to either is followed: what it leads to is
-/// the image's own as well.
+/// the image's own as well. Folders in the folder stay out: `/`, where images often have their one file, also holds those
+/// that the runtime mounts there.
 ///
 /// # Errors
 /// When anything is not as it should be; the folder holds nothing new then.
@@ -103,6 +104,9 @@ pub fn copy(from: &Path, out: &Path) -> Result<Vec<String>, CopyError> {
     if meta.is_dir() {
         for entry in fs::read_dir(from).map_err(io_error("read", from))? {
             let path = entry.map_err(io_error("read", from))?.path();
+            if path.is_dir() {
+                continue;
+            }
             if files.len() == source::MAX_FILES {
                 return Err(PayloadError::TooMany(from.to_owned()).into());
             }
@@ -167,12 +171,13 @@ fn copy_file(from: &Path, target: &Path) -> Result<(), CopyError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_file_or_a_folder_of_files_is_copied_executable() {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("usr/bin");
-        fs::create_dir_all(&image).unwrap();
+        fs::create_dir_all(image.join("proc")).unwrap();
         fs::write(image.join("shim-1.2"), "#!/bin/sh\n").unwrap();
         symlink("shim-1.2", image.join("containerd-shim-x-v1")).unwrap();
         let out = dir.path().join("payload");
@@ -195,7 +200,8 @@ mod tests {
         let reason = |from: &Path| copy(from, &out).unwrap_err().reason();
         assert_eq!(reason(&dir.path().join("none")), "PayloadUnwritable");
         let folder = dir.path().join("folder");
-        fs::create_dir_all(folder.join("sub")).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let _socket = UnixListener::bind(folder.join("socket")).unwrap();
         assert_eq!(reason(&folder), "PayloadUnusable");
         let foreign = dir.path().join("foreign");
         let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();
