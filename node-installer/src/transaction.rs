@@ -233,6 +233,7 @@ impl Engine<'_> {
                 self.journal.remove_installed()?;
             }
         }
+        self.steps.enter("close");
         self.close(transaction)
     }
 
