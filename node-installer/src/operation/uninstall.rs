@@ -170,12 +170,9 @@ impl<'a> Leaving<'a> {
         let Some(shim) = self.shim else {
             return in_folder(&found.install_root);
         };
-        if shim.handlers.is_empty() {
-            // Somebody else's tables serve it, and they stay.
-            return Ok(BTreeSet::new());
-        }
         if shim.digest.is_none() {
-            return in_folder(&shim.path);
+            // It stays, and others' tables may serve it, too: containerd's own shim for runc runs all native pods.
+            return Ok(BTreeSet::new());
         }
         let mut bundles = in_folder(&found.install_root)?;
         bundles.retain(|bundle| {
