@@ -14,6 +14,8 @@ if [ ${#targets[@]} -eq 0 ]; then
     done
 fi
 mkdir -p "$found"
+# Thousands of synced files, of what unpacks archives: in memory they cost nothing.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 # Coverage that libFuzzer steers by, as cargo-fuzz asks for it; a stable compiler has all of it but the sanitizers.
 build() {
