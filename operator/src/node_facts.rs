@@ -6,6 +6,9 @@ use k8s_openapi::api::core::v1::{Node, NodeSystemInfo};
 use kube::ResourceExt as _;
 use slipway_crds::{labels, names};
 
+/// How a kubelet names CRI-O, before its version.
+const CRI_O: &str = "cri-o://";
+
 /// A Node, reduced to what decisions depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
@@ -98,6 +101,12 @@ impl NodeFacts {
         ]
     }
 
+    /// Whether CRI-O runs its containers.
+    #[must_use]
+    pub fn has_cri_o(&self) -> bool {
+        self.runtime_version.starts_with(CRI_O)
+    }
+
     /// The runtime's version, unless the kubelet could not ask just then (it writes `Unknown` while
     /// containerd restarts; `pkg/kubelet/nodestatus/setters.go`@v1.36.3).
     #[must_use]
@@ -156,7 +165,9 @@ fn unsupported(info: &NodeSystemInfo) -> Option<String> {
             info.architecture
         ));
     }
-    if !info.container_runtime_version.starts_with("containerd://") {
+    let known = ["containerd://", CRI_O];
+    let runtime = &info.container_runtime_version;
+    if !known.iter().any(|known| runtime.starts_with(known)) {
         return Some(format!(
             "container runtime {}: the shim is for containerd",
             info.container_runtime_version
@@ -230,7 +241,9 @@ mod tests {
             ("linux", "arm64", "containerd://2.1.0", true),
             ("windows", "amd64", "containerd://2.1.0", false),
             ("linux", "s390x", "containerd://2.1.0", false),
-            ("linux", "amd64", "cri-o://1.33.0", false),
+            // What it takes there depends on the Shim.
+            ("linux", "amd64", "cri-o://1.34.0", true),
+            ("linux", "amd64", "docker://20.10.24", false),
         ] {
             let facts = NodeFacts::of(&node(os, arch, runtime));
             assert_eq!(facts.is_supported(), supported, "{os} {arch} {runtime}");

@@ -29,6 +29,13 @@ pub fn unsupported(shim: &Shim, node: &NodeFacts) -> Option<String> {
     if let Some(why) = &node.unsupported {
         return Some(why.clone());
     }
+    // It runs OCI runtimes, not shims of containerd (docs/adr/0009).
+    if node.has_cri_o() && shim.spec.source.adopt.is_none() {
+        return Some(format!(
+            "container runtime {}: it runs no shim of containerd, only what a Shim with the source adopt names: a crun with a Wasm engine",
+            node.runtime_version
+        ));
+    }
     let url = shim.spec.source.url.as_ref()?;
     let mut platforms = url.platforms.iter();
     let known = platforms.any(|entry| entry.platform.architecture() == node.architecture);
@@ -110,6 +117,22 @@ mod tests {
         let default = shim("slipway", Value::Null);
         assert!(wants(&default, &node, false));
         assert!(unsupported(&default, &node).unwrap().contains("s390x"));
+    }
+
+    #[test]
+    fn cri_o_gets_only_what_is_adopted() {
+        let mut node = node("amd64");
+        node.runtime_version = "cri-o://1.34.0".into();
+        let bundled = shim("slipway", json!({}));
+        assert!(unsupported(&bundled, &node).unwrap().contains("adopt"));
+        assert!(!wants(&bundled, &node, true));
+        let spec = json!({
+            "source": {"adopt": {"path": "/usr/bin/crun-wasm"}},
+            "handlers": [{"name": "wasmedge"}], "nodeSelector": {},
+        });
+        let adopted = Shim::new("crun", serde_json::from_value(spec).unwrap());
+        assert_eq!(unsupported(&adopted, &node), None);
+        assert!(wants(&adopted, &node, false));
     }
 
     #[test]
