@@ -323,7 +323,7 @@ fn defined(files: &[BaseFile]) -> BTreeSet<String> {
         let Ok(document) = document::parse(&source.path, &source.text) else {
             continue;
         };
-        for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
+        for schema in Schema::ANY {
             let tables = tables::runtimes(&document, schema);
             let tables = tables.iter().flat_map(|tables| tables.iter());
             names.extend(tables.map(|(name, _)| name.to_owned()));

@@ -144,18 +144,28 @@ impl<'r> Cri<'r> {
         Ok(response.items)
     }
 
+    /// The handler of a sandbox whose listing does not name one, as those of CRI-O: it stands in the sandbox's own spec
+    /// (`pkg/annotations/internal.go`@v1.34.0).
+    pub fn sandbox_handler(&self, id: &str) -> Result<Option<String>, CriError> {
+        const HANDLER: &str = "/runtimeSpec/annotations/io.kubernetes.cri-o.RuntimeHandler";
+        let info = self.sandbox_info(id)?;
+        Ok(info.and_then(|info| Some(info.pointer(HANDLER)?.as_str()?.to_owned())))
+    }
+
     /// The `runtime_type` a sandbox was made with, which an upgrade of the handler does not change.
     pub fn sandbox_runtime(&self, id: &str) -> Result<Option<String>, CriError> {
+        let info = self.sandbox_info(id)?;
+        Ok(info.and_then(|info| Some(info.get("runtimeType")?.as_str()?.to_owned())))
+    }
+
+    fn sandbox_info(&self, id: &str) -> Result<Option<Value>, CriError> {
         let request = PodSandboxStatusRequest {
             pod_sandbox_id: id.to_owned(),
             verbose: true,
         };
         let response: PodSandboxStatusResponse = self.call("PodSandboxStatus", &request)?;
-        let info = response
-            .info
-            .get("info")
-            .and_then(|text| serde_json::from_str::<Value>(text).ok());
-        Ok(info.and_then(|info| Some(info.get("runtimeType")?.as_str()?.to_owned())))
+        let info = response.info.get("info");
+        Ok(info.and_then(|text| serde_json::from_str::<Value>(text).ok()))
     }
 
     fn call<Q, A>(&self, method: &'static str, request: &Q) -> Result<A, CriError>
@@ -177,7 +187,8 @@ impl<'r> Cri<'r> {
 }
 
 /// `info["config"]` is containerd's CRI configuration as JSON on every version (`internal/cri/server/status.go`@v2.0,
-/// `pkg/cri/server/status.go`@v1.7.34).
+/// `pkg/cri/server/status.go`@v1.7.34); CRI-O's is there below `crio`, under the names of its Go fields
+/// (`createRuntimeInfo`, `server/runtime_status.go`@v1.34.0).
 fn read_status(response: &StatusResponse) -> Result<CriStatus, CriError> {
     let incomplete = |what| CriError::Incomplete {
         method: "Status",
@@ -198,21 +209,26 @@ fn read_status(response: &StatusResponse) -> Result<CriStatus, CriError> {
         .ok_or_else(|| incomplete("its configuration"))?;
     let config: Value =
         serde_json::from_str(config).map_err(|_| incomplete("a readable configuration"))?;
-    let runtimes = config
-        .pointer("/containerd/runtimes")
-        .and_then(Value::as_object);
-    let runtimes = runtimes.ok_or_else(|| incomplete("its runtimes"))?;
+    let found = |runtimes: &str, key: &'static str| {
+        let runtimes = config.pointer(runtimes).and_then(Value::as_object);
+        runtimes.map(|runtimes| (runtimes, key))
+    };
+    let (runtimes, key) = found("/containerd/runtimes", "runtimeType")
+        .or_else(|| found("/crio/Runtimes", "RuntimePath"))
+        .ok_or_else(|| incomplete("its runtimes"))?;
+    let crio_driver = config.pointer("/crio/CgroupManagerName");
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(CriStatus {
         runtime_ready: ready.status,
         message: ready.message.clone(),
         runtimes: runtimes
             .iter()
-            .map(|(name, entry)| (name.clone(), text(entry.get("runtimeType"))))
+            .map(|(name, entry)| (name.clone(), text(entry.get(key))))
             .collect(),
         systemd_cgroup: config
             .pointer("/containerd/runtimes/runc/options/SystemdCgroup")
-            .and_then(Value::as_bool),
+            .and_then(Value::as_bool)
+            .or_else(|| Some(crio_driver?.as_str()? == "systemd")),
     })
 }
 
@@ -248,6 +264,18 @@ mod tests {
         );
         assert_eq!(status.systemd_cgroup, Some(true));
         assert!(status.runtime_ready);
+    }
+
+    #[test]
+    fn cri_os_answer_names_programs() {
+        let status = read_status(&response(
+            r#"{"sandboxImage":"pause","crio":{"CgroupManagerName":"systemd","Runtimes":{
+               "crun":{"RuntimePath":"/usr/bin/crun","RuntimeType":"oci"},
+               "wasmedge":{"RuntimePath":"/usr/bin/crun-wasm","RuntimeType":"oci"}}}}"#,
+        ))
+        .unwrap();
+        assert_eq!(status.runtimes["wasmedge"], "/usr/bin/crun-wasm");
+        assert_eq!(status.systemd_cgroup, Some(true));
     }
 
     #[test]

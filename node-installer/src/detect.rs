@@ -3,6 +3,7 @@
 pub mod distribution;
 pub mod endpoint;
 pub mod find;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,12 +16,14 @@ use crate::containerd::imports;
 use crate::containerd::layout::{Layout, LayoutError};
 use crate::containerd::version::Version;
 use crate::cri::{Cri, CriError, CriStatus};
+use crate::crio;
 use crate::failure::Reason;
 use crate::host::command::{self, CommandError};
 use crate::host::files::{self, FileError, MAX_CONFIG_BYTES};
 use crate::host::{HostRoot, root::RootError};
 use distribution::Distribution;
 use find::Found;
+use server::Server;
 
 /// containerd's default state folder.
 const DEFAULT_STATE: &str = "/run/containerd";
@@ -62,27 +65,20 @@ pub struct Daemon {
 #[derive(Debug, thiserror::Error)]
 pub enum DetectError {
     /// No socket answers.
-    #[error("no containerd answers on {tried}: is it running?")]
+    #[error("no CRI server answers on {tried}: is containerd running?")]
     NotFound {
         /// The sockets.
         tried: String,
     },
     /// Another runtime.
-    #[error("the kubelet uses {endpoint}, which is served by {name}: only containerd is supported")]
+    #[error(
+        "the kubelet uses {endpoint}, which is served by {name}: only containerd and CRI-O are supported"
+    )]
     OtherRuntime {
         /// The socket.
         endpoint: PathBuf,
         /// The process.
         name: String,
-    },
-    /// CRI-O, which runs no shims.
-    #[error(
-        "the kubelet uses {endpoint}, which is served by CRI-O: a shim speaks containerd's protocol, which CRI-O does not; \
-         choose nodes with containerd, or give this one a runtime of its own in /etc/crio/crio.conf.d"
-    )]
-    CriO {
-        /// The socket.
-        endpoint: PathBuf,
     },
     /// Several runtimes, and nobody says which one counts.
     #[error(
@@ -94,7 +90,7 @@ pub enum DetectError {
     },
     /// A command line that cannot be repeated.
     #[error(
-        "containerd (process {pid}) runs with the configuration {path:?}, whose name is not UTF-8: rename it"
+        "the CRI server (process {pid}) runs with the configuration {path:?}, whose name is not UTF-8: rename it"
     )]
     Encoding {
         /// The process.
@@ -133,7 +129,7 @@ pub enum DetectError {
     Layout(#[from] LayoutError),
     /// Not systemd.
     #[error(
-        "containerd (process {pid}) is supervised by {found}: only a systemd service is supported"
+        "the CRI server (process {pid}) is supervised by {found}: only a systemd service is supported"
     )]
     Supervisor {
         /// The process.
@@ -142,7 +138,7 @@ pub enum DetectError {
         found: String,
     },
     /// The binary cannot be found.
-    #[error("cannot tell the binary of containerd (process {0})")]
+    #[error("cannot tell the binary of the CRI server (process {0})")]
     NoBinary(u32),
     /// Unknown version.
     #[error("{binary} --version printed {output:?}, which names no version")]
@@ -162,7 +158,7 @@ pub enum DetectError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// Its CRI does not answer.
-    #[error("containerd's CRI does not answer on {socket}")]
+    #[error("the CRI does not answer on {socket}")]
     Cri {
         /// The socket.
         socket: PathBuf,
@@ -176,7 +172,7 @@ impl Reason for DetectError {
     fn reason(&self) -> &'static str {
         match self {
             Self::NotFound { .. } | Self::NoBinary(_) => "ContainerdNotFound",
-            Self::OtherRuntime { .. } | Self::CriO { .. } => "RuntimeUnsupported",
+            Self::OtherRuntime { .. } => "RuntimeUnsupported",
             Self::Ambiguous { .. } => "ContainerdAmbiguous",
             Self::Encoding { .. } => "ConfigUnparsable",
             Self::CriDisabled { .. } => "CriDisabled",
@@ -196,12 +192,7 @@ impl Reason for DetectError {
 /// Finds it.
 pub fn detect(runtime: &Runtime, root: &HostRoot) -> Result<Daemon, DetectError> {
     let found = find::serving(root)?;
-    if found.name == "crio" {
-        return Err(DetectError::CriO {
-            endpoint: found.socket,
-        });
-    }
-    if found.name != "containerd" {
+    if found.distribution != Distribution::CriO && found.name != "containerd" {
         return Err(DetectError::OtherRuntime {
             endpoint: found.socket,
             name: found.name,
@@ -211,18 +202,29 @@ pub fn detect(runtime: &Runtime, root: &HostRoot) -> Result<Daemon, DetectError>
     let unit = found.unit(root)?;
     let binary = found.binary(root)?;
     let output = command::run(runtime, root, &binary, &["--version"], VERSION_LIMIT)?;
-    let version = Version::parse(&output.stdout).ok_or_else(|| DetectError::NoVersion {
+    let is_crio = found.distribution == Distribution::CriO;
+    let version = if is_crio {
+        crio::daemon::version(&output.stdout)
+    } else {
+        Version::parse(&output.stdout)
+    };
+    let version = version.ok_or_else(|| DetectError::NoVersion {
         binary: binary.clone(),
         output: output.stdout.trim().to_owned(),
     })?;
-    if !version.is_supported() {
+    // A CRI-O that does not say its runtimes over CRI is too old, and fails there.
+    if !is_crio && !version.is_supported() {
         return Err(DetectError::VersionUnsupported(version));
     }
     let text = match files::read(&root.locate(&config)?, MAX_CONFIG_BYTES)? {
         Some((bytes, _)) => Some(document::decode(&config, bytes)?),
         None => None,
     };
-    let layout = Layout::of(found.distribution, version, &config, text.as_deref())?;
+    let layout = if is_crio {
+        Layout::DropIns(found.drop_ins(root)?)
+    } else {
+        Layout::of(found.distribution, version, &config, text.as_deref())?
+    };
 
     let cri = Cri::new(runtime, root, &found.socket);
     let no_cri = |source| no_cri(root, &found, &config, &unit, source);
@@ -252,13 +254,14 @@ fn no_cri(
     unit: &str,
     source: CriError,
 ) -> DetectError {
-    let disabling = imports::load(root, config)
-        .unwrap_or_default()
-        .into_iter()
-        .find_map(|source| {
-            let plugin = dump::disabled_cri_in(&source.text)?;
-            Some((source.path, plugin))
-        });
+    let sources = match found.distribution {
+        Distribution::CriO => Vec::new(),
+        _ => imports::load(root, config).unwrap_or_default(),
+    };
+    let disabling = sources.into_iter().find_map(|source| {
+        let plugin = dump::disabled_cri_in(&source.text)?;
+        Some((source.path, plugin))
+    });
     match disabling {
         Some((path, plugin)) => DetectError::CriDisabled {
             path,
@@ -299,6 +302,11 @@ pub fn check_install_root(
 }
 
 impl Daemon {
+    /// Which program it is.
+    pub fn server(&self) -> Server {
+        Server::of(self.layout.drop_ins())
+    }
+
     /// Where it keeps the state of tasks: command line before file before default.
     pub fn state_folder(&self, configured: Option<&Path>) -> PathBuf {
         self.state

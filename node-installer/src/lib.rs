@@ -16,6 +16,7 @@ pub mod configuration;
 pub mod containerd;
 pub mod copy;
 pub mod cri;
+pub mod crio;
 pub mod detect;
 pub mod digest;
 pub mod failure;

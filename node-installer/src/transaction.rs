@@ -23,6 +23,7 @@ pub use control::{Control, ControlError, Health};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::detect::server::Server;
 use crate::failure::{Failure, Reason, chain};
 use crate::host::files::{self, FileError};
 use crate::host::{HostRoot, root::RootError};
@@ -70,11 +71,11 @@ pub enum TransactionError {
     )]
     ForeignEdit(PathBuf),
     /// containerd did not come back.
-    #[error("containerd did not become ready: {0}")]
-    NotReady(String),
+    #[error("{0} did not become ready: {1}")]
+    NotReady(Server, String),
     /// It came back without the handler.
-    #[error("containerd answers, but {0}")]
-    Unexpected(String),
+    #[error("{0} answers, but {1}")]
+    Unexpected(Server, String),
 }
 
 impl Reason for TransactionError {
@@ -87,8 +88,8 @@ impl Reason for TransactionError {
             Self::Root(error) => error.reason(),
             Self::Control(error) => error.reason(),
             Self::ForeignEdit(_) => "ConfigChanged",
-            Self::NotReady(_) => "ContainerdNotReady",
-            Self::Unexpected(_) => "HandlerNotServed",
+            Self::NotReady(..) => "ContainerdNotReady",
+            Self::Unexpected(..) => "HandlerNotServed",
         }
     }
 }
@@ -153,7 +154,9 @@ impl Engine<'_> {
                 Err(failure) => Err(failure),
             };
         }
-        let interrupted = TransactionError::NotReady("an earlier run was interrupted".to_owned());
+        let server = transaction.daemon.server();
+        let interrupted =
+            TransactionError::NotReady(server, "an earlier run was interrupted".to_owned());
         let failure = self.undo(transaction, &interrupted);
         if failure.outcome == Outcome::RolledBack {
             Ok(Some(Recovered::Undone))
@@ -193,12 +196,9 @@ impl Engine<'_> {
             transaction.stage
         );
         self.steps.enter("recover");
-        for folder in transaction
-            .changes
-            .iter()
-            .filter_map(|change| change.path.parent())
-        {
-            files::sweep(&self.root.local(folder));
+        for change in &transaction.changes {
+            let room = transaction.daemon.waiting_room(&change.path);
+            files::sweep(&self.root.local(room));
         }
     }
 
@@ -219,10 +219,10 @@ impl Engine<'_> {
 
     fn prove(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
         if self.restart_needed(transaction)? {
-            self.restart()?;
+            self.restart(transaction)?;
         }
         self.steps.enter("verify");
-        self.wait_until_ready(&transaction.expect)
+        self.wait_until_ready(transaction, &transaction.expect)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
@@ -245,30 +245,44 @@ impl Engine<'_> {
         Ok(self.journal.prune()?)
     }
 
-    fn restart(&mut self) -> Result<(), TransactionError> {
+    fn restart(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
+        let server = transaction.daemon.server();
         self.steps.enter("restart");
         self.restarted = true;
         self.control.restart().map_err(|error| match error {
             // The unit's own words say more than the job's result.
-            ControlError::Job { .. } => TransactionError::NotReady(self.control.last_words()),
+            ControlError::Job { .. } => {
+                TransactionError::NotReady(server, self.control.last_words())
+            }
             other => other.into(),
         })
     }
 
     /// Waits until containerd answers and says what it must.
-    fn wait_until_ready(&mut self, expect: &Expectation) -> Result<(), TransactionError> {
+    fn wait_until_ready(
+        &mut self,
+        transaction: &Transaction,
+        expect: &Expectation,
+    ) -> Result<(), TransactionError> {
+        let server = transaction.daemon.server();
         let deadline = Instant::now() + self.ready_timeout;
         loop {
             let health = self.control.health()?;
             match health {
-                Health::Ready { runtimes } => return check(expect, &runtimes),
+                Health::Ready { runtimes } => return check(server, expect, &runtimes),
                 Health::Failed => {
-                    return Err(TransactionError::NotReady(self.control.last_words()));
+                    return Err(TransactionError::NotReady(
+                        server,
+                        self.control.last_words(),
+                    ));
                 }
                 Health::Starting(_) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Health::Starting(why) => {
                     let words = self.control.last_words();
-                    return Err(TransactionError::NotReady(format!("{why}; {words}")));
+                    return Err(TransactionError::NotReady(
+                        server,
+                        format!("{why}; {words}"),
+                    ));
                 }
             }
         }
@@ -276,6 +290,7 @@ impl Engine<'_> {
 }
 
 fn check(
+    server: Server,
     expect: &Expectation,
     runtimes: &std::collections::BTreeMap<String, String>,
 ) -> Result<(), TransactionError> {
@@ -283,14 +298,12 @@ fn check(
         match runtimes.get(handler) {
             Some(found) if found == wanted => {}
             Some(found) => {
-                return Err(TransactionError::Unexpected(format!(
-                    "its handler {handler} is {found:?}, not {wanted:?}"
-                )));
+                let what = format!("its handler {handler} is {found:?}, not {wanted:?}");
+                return Err(TransactionError::Unexpected(server, what));
             }
             None => {
-                return Err(TransactionError::Unexpected(format!(
-                    "without the handler {handler}"
-                )));
+                let what = format!("without the handler {handler}");
+                return Err(TransactionError::Unexpected(server, what));
             }
         }
     }
@@ -300,9 +313,10 @@ fn check(
         .find(|handler| runtimes.contains_key(*handler))
     {
         None => Ok(()),
-        Some(handler) => Err(TransactionError::Unexpected(format!(
-            "still with the handler {handler}"
-        ))),
+        Some(handler) => Err(TransactionError::Unexpected(
+            server,
+            format!("still with the handler {handler}"),
+        )),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::containerd::document;
 use crate::containerd::imports;
 use crate::containerd::plan::DROP_IN;
 use crate::containerd::rewrite::{self, Additions, RewriteError};
+use crate::crio;
 use crate::digest;
 use crate::failure::Failure;
 use crate::host::files::{self, Attributes, MAX_CONFIG_BYTES};
@@ -52,7 +53,11 @@ pub(super) fn files(node: &Node<'_>) -> Result<Vec<BaseFile>, Failure> {
     let refused = |error: &dyn std::error::Error, reason| {
         Failure::refusal(reason, crate::failure::chain(error))
     };
-    let sources = imports::load(root, config).map_err(|error| Failure::refused(&error))?;
+    let sources = match node.layout.drop_ins() {
+        None => imports::load(root, config),
+        Some(folder) => crio::sources::load(root, config, folder),
+    };
+    let sources = sources.map_err(|error| Failure::refused(&error))?;
     let mut paths: Vec<PathBuf> = sources.into_iter().map(|source| source.path).collect();
     let loaded = paths.len();
     // What the distribution makes containerd's files from.

@@ -123,7 +123,7 @@ fn pulls_locally(document: &DocumentMut) -> bool {
 }
 
 fn read_runtimes(document: &DocumentMut) -> BTreeMap<String, Runtime> {
-    let found = [Schema::Split(3), Schema::Two, Schema::One]
+    let found = Schema::ANY
         .into_iter()
         .find_map(|schema| tables::runtimes(document, schema));
     let Some(runtimes) = found else {

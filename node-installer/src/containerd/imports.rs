@@ -13,7 +13,7 @@ use crate::host::files::{self, FileError, MAX_CONFIG_BYTES};
 use crate::host::{HostRoot, root::RootError};
 
 /// More than any node has.
-const MAX_FILES: usize = 256;
+pub const MAX_FILES: usize = 256;
 
 /// A configuration file that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub enum Layout {
     Template(PathBuf),
     /// Put together with every `*.toml` of a folder.
     Folder(PathBuf),
+    /// CRI-O's: a root file that is left alone, and a folder of which every file is read.
+    DropIns(PathBuf),
 }
 
 /// Why nothing can be written.
@@ -72,7 +74,8 @@ impl Layout {
             })
         };
         match distribution {
-            Distribution::Generic | Distribution::CriO => Ok(Self::Own),
+            Distribution::Generic => Ok(Self::Own),
+            Distribution::CriO => Ok(Self::DropIns(folder.join("crio.conf.d"))),
             Distribution::K3s | Distribution::Rke2 => rancher(version, config, folder, text()?),
             Distribution::K0s if text()?.lines().next() == Some(K0S_MANAGED) => {
                 Ok(Self::Folder(folder.join("containerd.d")))
@@ -85,7 +88,7 @@ impl Layout {
     /// Whether a file is written by the distribution, and never by us.
     pub fn is_generated(&self, path: &Path) -> bool {
         match self {
-            Self::Own => false,
+            Self::Own | Self::DropIns(_) => false,
             Self::Template(template) => path != template,
             Self::Folder(folder) => path.parent() != Some(folder),
         }
@@ -94,9 +97,17 @@ impl Layout {
     /// What we write to besides the files containerd loads.
     pub fn own_file(&self) -> Option<PathBuf> {
         match self {
-            Self::Own => None,
+            Self::Own | Self::DropIns(_) => None,
             Self::Template(template) => Some(template.clone()),
             Self::Folder(folder) => Some(folder.join(DROP_IN)),
+        }
+    }
+
+    /// CRI-O's folder of drop-ins.
+    pub fn drop_ins(&self) -> Option<&Path> {
+        match self {
+            Self::DropIns(folder) => Some(folder),
+            _ => None,
         }
     }
 
@@ -133,7 +144,7 @@ fn rancher(
     .map_err(RewriteError::from)?;
     let (pieces, template) = match schema {
         Schema::Split(_) => ("config-v3.toml.d", "config-v3.toml.tmpl"),
-        Schema::One | Schema::Two => ("config.toml.d", "config.toml.tmpl"),
+        Schema::One | Schema::Two | Schema::CriO => ("config.toml.d", "config.toml.tmpl"),
     };
     let pieces = folder.join(pieces);
     // 1.x would replace the whole CRI section by the drop-in's.

@@ -18,9 +18,6 @@ pub const FOLDERS: [(&str, &str); 3] = [
     ("/opt/rcm", "runtime-class-manager"),
 ];
 
-/// Under any name of the table: an imported file may have no version.
-const SCHEMAS: [Schema; 3] = [Schema::One, Schema::Two, Schema::Split(3)];
-
 /// A table of another installer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
@@ -68,7 +65,7 @@ pub fn ignored_engine(runtime: &Item) -> Option<&str> {
 pub fn remove(path: &Path, text: &str) -> Result<(String, Vec<Leftover>), RewriteError> {
     let mut document = document::parse(path, text)?;
     let mut found = Vec::new();
-    for schema in SCHEMAS {
+    for schema in Schema::ANY {
         let Some(runtimes) = tables::runtimes_mut(&mut document, schema) else {
             continue;
         };
@@ -98,7 +95,7 @@ pub fn remove(path: &Path, text: &str) -> Result<(String, Vec<Leftover>), Rewrit
 /// Sentences on tables of a file that do not what they seem to.
 pub fn oddities(path: &Path, text: &str) -> Result<Vec<String>, RewriteError> {
     let document = document::parse(path, text)?;
-    let odd = SCHEMAS
+    let odd = Schema::ANY
         .into_iter()
         .filter_map(|schema| tables::runtimes(&document, schema))
         .flat_map(|runtimes| runtimes.iter());

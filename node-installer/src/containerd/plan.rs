@@ -21,6 +21,7 @@ use super::rewrite::{self, Additions, RewriteError};
 use super::schema::{Schema, SchemaError};
 use super::tables;
 use super::version::Version;
+use crate::crio;
 use crate::failure::Reason;
 use crate::report::Method;
 
@@ -170,6 +171,9 @@ impl Reason for PlanError {
 
 /// Plans an install.
 pub fn plan(observed: &Observed<'_>) -> Result<Plan, PlanError> {
+    if let Layout::DropIns(folder) = observed.layout {
+        return crio::plan::plan(observed, folder);
+    }
     let root = observed
         .sources
         .iter()
@@ -230,7 +234,12 @@ fn schema_of_import(source: &Source, root: Schema) -> Result<Schema, PlanError> 
     })
 }
 
-fn refuse_taken(source: &Source, schema: Schema, handlers: &[Handler]) -> Result<(), PlanError> {
+/// Refuses handlers that a file gives to somebody else.
+pub(crate) fn refuse_taken(
+    source: &Source,
+    schema: Schema,
+    handlers: &[Handler],
+) -> Result<(), PlanError> {
     let document = document::parse(&source.path, &source.text)?;
     let Some(runtimes) = tables::runtimes(&document, schema) else {
         return Ok(());
@@ -377,7 +386,7 @@ fn in_place(
 }
 
 /// The handlers that later cannot be told by where their shim is.
-fn adopted(observed: &Observed<'_>) -> BTreeMap<String, PathBuf> {
+pub(crate) fn adopted(observed: &Observed<'_>) -> BTreeMap<String, PathBuf> {
     let handlers = observed.handlers.iter();
     handlers
         .filter(|handler| !handler.shim.starts_with(observed.install_root))

@@ -135,7 +135,7 @@ pub fn add_handlers(
     let runtimes =
         tables::runtimes_or_insert(&mut document, schema).ok_or_else(|| RewriteError::Type {
             path: path.to_owned(),
-            key: format!("plugins.{:?}.containerd.runtimes", schema.plugin()),
+            key: schema.runtimes_key(),
             expected: "a table",
         })?;
     if built_in_runc {
@@ -152,7 +152,7 @@ pub fn add_handlers(
         if found.and_then(tables::runtime_type).map(Path::new) != Some(&handler.shim) {
             return Err(RewriteError::NotExtensible {
                 path: path.to_owned(),
-                table: format!("plugins.{:?}.containerd.runtimes.{name}", schema.plugin()),
+                table: format!("{}.{name}", schema.runtimes_key()),
             });
         }
     }
@@ -221,8 +221,7 @@ pub fn withdraw(
     }
     let mut document = document::parse(path, text)?;
     let mut changed = false;
-    // Under any name of the table: an imported file may have no version, and a root file may have got another one since.
-    for schema in [Schema::One, Schema::Two, Schema::Split(3)] {
+    for schema in Schema::ANY {
         if let Some(runtimes) = tables::runtimes_mut(&mut document, schema) {
             changed |= withdraw_runtimes(runtimes, install_root, additions);
         }

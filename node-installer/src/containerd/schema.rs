@@ -16,6 +16,8 @@ pub enum Schema {
     /// 3 and later: the CRI plugin split in two. 4 moves server settings only (containerd 2.3,
     /// `cmd/containerd/server/config/config.go`).
     Split(i64),
+    /// None of containerd's: CRI-O's.
+    CriO,
 }
 
 /// A file in no known form.
@@ -106,19 +108,50 @@ impl Schema {
     /// The number to write, if one is to be written.
     pub fn number(self) -> Option<i64> {
         match self {
-            Self::One => None,
+            Self::One | Self::CriO => None,
             Self::Two => Some(2),
             Self::Split(version) => Some(version),
         }
     }
 
-    /// The plugin that holds `containerd.runtimes`.
-    pub fn plugin(self) -> &'static str {
+    /// Every form by which runtimes can be found in a file whose version is not known: an imported file may have none,
+    /// and a root file may have got another since.
+    pub const ANY: [Self; 4] = [Self::Split(3), Self::Two, Self::One, Self::CriO];
+
+    /// The keys that lead to the table of runtimes.
+    pub fn runtimes(self) -> &'static [&'static str] {
         match self {
-            Self::One => "cri",
-            Self::Two => "io.containerd.grpc.v1.cri",
-            Self::Split(_) => "io.containerd.cri.v1.runtime",
+            Self::One => &["plugins", "cri", "containerd", "runtimes"],
+            Self::Two => &[
+                "plugins",
+                "io.containerd.grpc.v1.cri",
+                "containerd",
+                "runtimes",
+            ],
+            Self::Split(_) => &[
+                "plugins",
+                "io.containerd.cri.v1.runtime",
+                "containerd",
+                "runtimes",
+            ],
+            Self::CriO => &["crio", "runtime", "runtimes"],
         }
+    }
+
+    /// The table of runtimes, as a file names it.
+    pub fn runtimes_key(self) -> String {
+        let quoted = |key: &&str| {
+            if key.contains('.') {
+                format!("{key:?}")
+            } else {
+                (*key).to_owned()
+            }
+        };
+        self.runtimes()
+            .iter()
+            .map(quoted)
+            .collect::<Vec<_>>()
+            .join(".")
     }
 
     /// Refuses a file that its containerd does not know.

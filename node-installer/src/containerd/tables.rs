@@ -4,22 +4,21 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use super::schema::Schema;
 
-fn steps(schema: Schema) -> [&'static str; 4] {
-    ["plugins", schema.plugin(), "containerd", "runtimes"]
-}
-
 /// Whether the document has the CRI plugin's section at all.
 pub fn has_section(document: &DocumentMut, schema: Schema) -> bool {
+    let [plugins, plugin, ..] = schema.runtimes() else {
+        return false;
+    };
     document
-        .get("plugins")
-        .and_then(|plugins| plugins.as_table_like()?.get(schema.plugin()))
+        .get(plugins)
+        .and_then(|plugins| plugins.as_table_like()?.get(plugin))
         .is_some()
 }
 
 /// The runtimes of a document.
 pub fn runtimes(document: &DocumentMut, schema: Schema) -> Option<&dyn TableLike> {
     let mut current: &dyn TableLike = document.as_table();
-    for key in steps(schema) {
+    for key in schema.runtimes().iter().copied() {
         current = current.get(key)?.as_table_like()?;
     }
     Some(current)
@@ -28,7 +27,7 @@ pub fn runtimes(document: &DocumentMut, schema: Schema) -> Option<&dyn TableLike
 /// The runtimes of a document, to change; `None` if there are none.
 pub fn runtimes_mut(document: &mut DocumentMut, schema: Schema) -> Option<&mut dyn TableLike> {
     let mut current: &mut dyn TableLike = document.as_table_mut();
-    for key in steps(schema) {
+    for key in schema.runtimes().iter().copied() {
         current = current.get_mut(key)?.as_table_like_mut()?;
     }
     Some(current)
@@ -40,7 +39,7 @@ pub fn runtimes_or_insert(
     schema: Schema,
 ) -> Option<&mut dyn TableLike> {
     let mut current: &mut dyn TableLike = document.as_table_mut();
-    for key in steps(schema) {
+    for key in schema.runtimes().iter().copied() {
         if current.get(key).is_none_or(Item::is_none) {
             let mut table = Table::new();
             table.set_implicit(true);
@@ -103,9 +102,14 @@ pub fn remove_local_image_pull(document: &mut DocumentMut) -> bool {
     true
 }
 
-/// The type a runtime's table names.
+/// What a runtime's table names: its type, or its program where the type is one of CRI-O's kinds of programs, or none.
 pub fn runtime_type(runtime: &Item) -> Option<&str> {
-    runtime.as_table_like()?.get("runtime_type")?.as_str()
+    let table = runtime.as_table_like()?;
+    let text = |key: &str| table.get(key).and_then(Item::as_str);
+    match text("runtime_type") {
+        None | Some("" | "oci" | "vm" | "pod") => text("runtime_path").or(text("runtime_type")),
+        kind => kind,
+    }
 }
 
 /// containerd's built-in `runc` handler, written out. containerd 1.x forgets it as soon as a file names any runtime

@@ -5,13 +5,16 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::runtime::Runtime;
 
 use super::document::DocumentError;
 use super::dump::Dump;
 use super::handler::Handler;
+use super::imports::ImportError;
 use super::rewrite::{self, RewriteError};
+use crate::crio;
+use crate::detect::server::Server;
 use crate::failure::Reason;
 use crate::host::command::{self, CommandError};
 use crate::host::files::{self, FileError};
@@ -30,6 +33,8 @@ pub struct Judge<'r> {
     pub binary: &'r Path,
     /// The root file, a host path.
     pub config: &'r Path,
+    /// CRI-O's folder of drop-ins, a host path; `None` if it is a containerd.
+    pub drop_ins: Option<&'r Path>,
 }
 
 /// Why a configuration was not accepted.
@@ -47,27 +52,34 @@ pub enum ValidateError {
     /// A candidate could not be made.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
+    /// CRI-O's files cannot be read.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// containerd's output does not parse.
     #[error(transparent)]
     Output(#[from] DocumentError),
     /// containerd does not load what is there.
-    #[error("containerd does not accept {path}: {words}")]
+    #[error("{server} does not accept {path}: {words}")]
     Current {
+        /// Which.
+        server: Server,
         /// The root file.
         path: PathBuf,
         /// containerd's words.
         words: String,
     },
     /// containerd does not load what would be there.
-    #[error("containerd would not accept the change to {path}: {words}")]
+    #[error("{server} would not accept the change to {path}: {words}")]
     Candidate {
+        /// Which.
+        server: Server,
         /// The root file.
         path: PathBuf,
         /// containerd's words.
         words: String,
     },
     /// It loads, and the handler is not in it.
-    #[error("containerd would not see the handler {handler} with the change to {path}")]
+    #[error("the handler {handler} would not be seen with the change to {path}")]
     HandlerMissing {
         /// The handler.
         handler: String,
@@ -96,6 +108,7 @@ impl Reason for ValidateError {
             Self::File(error) => error.reason(),
             Self::Root(error) => error.reason(),
             Self::Rewrite(error) => error.reason(),
+            Self::Import(error) => error.reason(),
             Self::Output(_) => "HostCommandFailed",
             Self::Current { .. } => "ConfigUnparsable",
             Self::Candidate { .. }
@@ -109,13 +122,16 @@ impl Reason for ValidateError {
 impl Judge<'_> {
     /// What containerd makes of the files as they are; built-in defaults if there is no root file.
     pub fn current(&self) -> Result<Dump, ValidateError> {
+        if let Some(folder) = self.drop_ins {
+            return crio::judge::dump(self, folder, &[]);
+        }
         if self.root.locate(self.config)?.exists() {
             return self
                 .dump(self.config)
                 .map_err(|error| self.blame(error, false));
         }
         let empty = self.candidate("")?;
-        self.dump(&self.host_path(&empty))
+        self.dump(&self.host_path(empty.path()))
             .map_err(|error| self.blame(error, false))
     }
 
@@ -124,6 +140,10 @@ impl Judge<'_> {
         &self,
         changes: &[(PathBuf, Option<String>)],
     ) -> Result<Dump, ValidateError> {
+        if let Some(folder) = self.drop_ins {
+            return crio::judge::dump(self, folder, changes)
+                .map_err(|error| self.blame(error, true));
+        }
         let changed = |path: &Path| {
             changes
                 .iter()
@@ -147,49 +167,58 @@ impl Judge<'_> {
                 root_candidate = rewrite::add_import(
                     self.config,
                     &root_candidate,
-                    &self.host_path(&file).to_string_lossy(),
+                    &self.host_path(file.path()).to_string_lossy(),
                 )?;
                 others.push(file);
             }
         }
         let file = self.candidate(&root_candidate)?;
-        self.dump(&self.host_path(&file))
+        self.dump(&self.host_path(file.path()))
             .map_err(|error| self.blame(error, true))
     }
 
     /// A temporary file beside the root file, because imports are relative to it.
     fn candidate(&self, text: &str) -> Result<NamedTempFile, ValidateError> {
-        let folder = self
-            .root
-            .locate(self.config.parent().unwrap_or(Path::new("/")))?;
-        let folder = folder
-            .ancestors()
-            .find(|folder| folder.is_dir())
-            .unwrap_or(self.root.base());
+        let folder = self.beside()?;
         let make = || {
-            let mut file = tempfile::Builder::new()
-                .prefix(".slipway-")
-                .suffix(".tmp")
-                .tempfile_in(folder)?;
+            let mut file = temporary().tempfile_in(&folder)?;
             file.write_all(text.as_bytes())?;
             Ok(file)
         };
-        Ok(make().map_err(files::io_error("create a file in", folder))?)
+        Ok(make().map_err(files::io_error("create a file in", &folder))?)
     }
 
-    /// The candidate as the host names it. Its folder is the root file's own, under the name containerd uses.
-    fn host_path(&self, file: &NamedTempFile) -> PathBuf {
-        let local = file.path();
+    /// A temporary folder beside the root file.
+    pub(crate) fn folder(&self) -> Result<TempDir, ValidateError> {
+        let folder = self.beside()?;
+        let made = temporary().tempdir_in(&folder);
+        Ok(made.map_err(files::io_error("create a folder in", &folder))?)
+    }
+
+    fn beside(&self) -> Result<PathBuf, ValidateError> {
+        let folder = self
+            .root
+            .locate(self.config.parent().unwrap_or(Path::new("/")))?;
+        let there = folder.ancestors().find(|folder| folder.is_dir());
+        Ok(there.unwrap_or(self.root.base()).to_owned())
+    }
+
+    /// A candidate as the host names it. Its folder is the root file's own, under the name containerd uses.
+    pub(crate) fn host_path(&self, local: &Path) -> PathBuf {
         Path::new("/").join(local.strip_prefix(self.root.base()).unwrap_or(local))
     }
 
     fn dump(&self, config: &Path) -> Result<Dump, ValidateError> {
-        let config = config.to_string_lossy();
-        let arguments = ["--config", config.as_ref(), "config", "dump"];
-        let output = command::run(self.runtime, self.root, self.binary, &arguments, LIMIT)?;
+        self.run(&["--config", &config.to_string_lossy(), "config", "dump"])
+    }
+
+    /// What the binary prints with these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Dump, ValidateError> {
+        let output = command::run(self.runtime, self.root, self.binary, arguments, LIMIT)?;
         if !output.success {
             let words = output.last_words();
             return Err(ValidateError::Current {
+                server: Server::of(self.drop_ins),
                 path: self.config.to_owned(),
                 words,
             });
@@ -199,12 +228,24 @@ impl Judge<'_> {
 
     fn blame(&self, error: ValidateError, candidate: bool) -> ValidateError {
         match error {
-            ValidateError::Current { path, words } if candidate => {
-                ValidateError::Candidate { path, words }
-            }
+            ValidateError::Current {
+                server,
+                path,
+                words,
+            } if candidate => ValidateError::Candidate {
+                server,
+                path,
+                words,
+            },
             other => other,
         }
     }
+}
+
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".slipway-").suffix(".tmp");
+    builder
 }
 
 /// Whether a change does what it should and nothing else. `ours` are handlers that may differ although their shim is

@@ -24,7 +24,8 @@ impl Version {
         words.find_map(Self::parse_number)
     }
 
-    fn parse_number(word: &str) -> Option<Self> {
+    /// From a number alone, with or without a `v` before it and whatever a distribution puts behind it.
+    pub fn parse_number(word: &str) -> Option<Self> {
         let mut parts = word.strip_prefix('v').unwrap_or(word).splitn(3, '.');
         let major = parts.next()?.parse().ok()?;
         let minor = parts.next()?.parse().ok()?;

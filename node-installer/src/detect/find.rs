@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use super::distribution::{self, Distribution};
 use super::endpoint::{self, Candidates};
 use super::{DetectError, flag};
+use crate::crio::daemon;
 use crate::host::{HostRoot, process};
 
 /// containerd's default root file (`defaults.DefaultConfigDir`).
 const DEFAULT_CONFIG: &str = "/etc/containerd/config.toml";
+
+/// The short name of CRI-O.
+const CRIO: &str = "crio";
 
 /// What a lossy reading of a command line leaves of bytes that are no text.
 const REPLACED: char = '\u{fffd}';
@@ -82,13 +86,18 @@ pub fn serving(root: &HostRoot) -> Result<Found, DetectError> {
 
 fn at(root: &HostRoot, socket: &Path) -> Option<Found> {
     let pid = process::owner_of_socket(root, socket)?;
+    let name = process::name(root, pid).unwrap_or_default();
     let arguments = process::arguments(root, pid);
     let executable = process::executable(root, pid).map(|(path, _)| path);
     Some(Found {
-        distribution: distribution::of(socket, executable.as_deref(), &arguments),
+        distribution: if name == CRIO {
+            Distribution::CriO
+        } else {
+            distribution::of(socket, executable.as_deref(), &arguments)
+        },
         socket: socket.to_owned(),
         pid,
-        name: process::name(root, pid).unwrap_or_default(),
+        name,
         arguments,
         executable,
     })
@@ -97,9 +106,22 @@ fn at(root: &HostRoot, socket: &Path) -> Option<Found> {
 impl Found {
     /// Its root file, as its command line names it.
     pub fn config(&self, root: &HostRoot) -> Result<PathBuf, DetectError> {
-        let Some(named) = flag(&self.arguments, &["--config", "-c"]) else {
-            return Ok(PathBuf::from(DEFAULT_CONFIG));
+        let named = if self.distribution == Distribution::CriO {
+            daemon::config(&self.arguments, &process::environment(root, self.pid))
+        } else {
+            flag(&self.arguments, &["--config", "-c"])
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
         };
+        self.absolute(root, named)
+    }
+
+    /// CRI-O's folder of drop-ins.
+    pub fn drop_ins(&self, root: &HostRoot) -> Result<PathBuf, DetectError> {
+        let named = daemon::folder(&self.arguments, &process::environment(root, self.pid));
+        self.absolute(root, named)
+    }
+
+    fn absolute(&self, root: &HostRoot, named: PathBuf) -> Result<PathBuf, DetectError> {
         if named.to_string_lossy().contains(REPLACED) {
             return Err(DetectError::Encoding {
                 pid: self.pid,
@@ -121,7 +143,10 @@ impl Found {
             .executable
             .as_ref()
             .ok_or(DetectError::NoBinary(self.pid))?;
-        let named = executable.with_file_name("containerd");
+        let named = executable.with_file_name(match self.distribution {
+            Distribution::CriO => CRIO,
+            _ => "containerd",
+        });
         let exists = root.locate(&named).is_ok_and(|local| local.exists());
         Ok(if exists { named } else { executable.clone() })
     }

@@ -152,7 +152,16 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Attributes)>, Fi
 /// Replaces a file, or makes it: temporary file in the same folder, fsync, rename, fsync of the folder. After a power
 /// cut the old bytes are there or the new ones, never a part.
 pub fn write_atomic(path: &Path, bytes: &[u8], attributes: &Attributes) -> Result<(), FileError> {
-    let folder = parent(path);
+    write_through(parent(path), path, bytes, attributes)
+}
+
+/// The same, with the temporary file in another folder of the same file system.
+pub fn write_through(
+    folder: &Path,
+    path: &Path,
+    bytes: &[u8],
+    attributes: &Attributes,
+) -> Result<(), FileError> {
     // The name must not end in `.toml`: containerd's import globs also match names that begin with a dot
     // (Go's path/filepath.Match), and a reload between two steps would load it.
     let mut temp = tempfile::Builder::new()
@@ -173,7 +182,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], attributes: &Attributes) -> Resul
     temp.as_file().sync_all().map_err(io_error("sync", path))?;
     temp.persist(path)
         .map_err(|error| io_error("replace", path)(error.error))?;
-    sync_folder(folder)
+    sync_folder(parent(path))
 }
 
 /// Removes a file; that it is not there is success.

@@ -46,6 +46,12 @@ pub fn arguments(root: &HostRoot, pid: u32) -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// The variables it was started with, each `NAME=value`.
+pub fn environment(root: &HostRoot, pid: u32) -> Vec<String> {
+    let variables = text(root, pid, "environ").unwrap_or_default();
+    variables.split('\0').map(str::to_owned).collect()
+}
+
 /// The short name.
 pub fn name(root: &HostRoot, pid: u32) -> Option<String> {
     Some(text(root, pid, "comm")?.trim_end().to_owned())

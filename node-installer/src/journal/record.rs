@@ -1,12 +1,14 @@
 //! The journal's records.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::containerd::handler::Handler;
 use crate::containerd::rewrite::Additions;
+use crate::crio;
+use crate::detect::server::Server;
 use crate::host::files::Attributes;
 use crate::report::Method;
 
@@ -43,6 +45,24 @@ pub struct DaemonRecord {
     pub socket: PathBuf,
     /// The root configuration file, a host path.
     pub config: PathBuf,
+    /// The folder of drop-ins, a host path, if it is not a containerd but a CRI-O.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_ins: Option<PathBuf>,
+}
+
+impl DaemonRecord {
+    /// Which program it is.
+    pub fn server(&self) -> Server {
+        Server::of(self.drop_ins.as_deref())
+    }
+
+    /// The folder in which a file is written before it is renamed to its place.
+    pub fn waiting_room<'p>(&self, path: &'p Path) -> &'p Path {
+        match self.server() {
+            Server::Containerd => path.parent().unwrap_or(path),
+            Server::CriO => crio::daemon::waiting_room(path),
+        }
+    }
 }
 
 /// What containerd must say after the restart.

@@ -11,7 +11,9 @@ use crate::configuration::Wish;
 use crate::containerd::handler::{Handler, Sandboxer};
 use crate::containerd::version::Version;
 use crate::cri::{Cri, CriError};
+use crate::crio::crun;
 use crate::detect;
+use crate::detect::server::Server;
 use crate::failure::Failure;
 use crate::host::mounts;
 use crate::journal::{Installed, InstalledShim};
@@ -51,12 +53,16 @@ fn install_locked(
         Some(path) => {
             report.enter("adopt");
             adopt::verify(&session.runtime, root, path)?;
+            if found.daemon.server() == Server::CriO {
+                crun::check(&session.runtime, root, path)?;
+            }
             let is_ours = |name: &str, kind: &str| found.is_ours(name, kind);
             (
                 adopt::shim(&found.dump.runtimes, is_ours, spec, path)?,
                 None,
             )
         }
+        None if found.daemon.server() == Server::CriO => return Err(no_shims()),
         None => {
             report.enter("payload");
             let payload = source::read(&args.payload, &spec.binary)
@@ -68,7 +74,10 @@ fn install_locked(
             (placed_shim(spec, install_root, &payload), Some(payload))
         }
     };
-    refuse_sandboxer(&shim.handlers, found.daemon.version)?;
+    match found.daemon.server() {
+        Server::Containerd => refuse_sandboxer(&shim.handlers, found.daemon.version)?,
+        Server::CriO => crun::check_handlers(&shim.handlers)?,
+    }
     let names = shim.names().join(", ");
 
     let mut shims = found
@@ -133,9 +142,18 @@ fn install_locked(
     report.end(
         Outcome::Done,
         "Installed",
-        format!("containerd serves {names}"),
+        format!("{} serves {names}", found.daemon.server()),
     );
     Ok(())
+}
+
+/// Why CRI-O gets no shim (`docs/adr/0009`).
+fn no_shims() -> Failure {
+    Failure::refusal(
+        "RuntimeUnsupported",
+        "the kubelet uses CRI-O, which runs no shims of containerd: choose nodes with containerd, or a Shim with the source \
+         adopt that names a crun with a Wasm engine on the node",
+    )
 }
 
 fn unchanged(names: &str, report: &mut Report) -> Result<(), Failure> {
@@ -195,6 +213,12 @@ fn refuse_sandboxer(handlers: &[Handler], version: Version) -> Result<(), Failur
 
 /// Says what the node's way of pulling images means for those of Wasm.
 fn note_images(found: &Found<'_>, spec: &Spec, report: &mut Report) {
+    if found.daemon.server() == Server::CriO {
+        if spec.local_image_pull {
+            report.note("CRI-O has no option for local image pull and needs none".to_owned());
+        }
+        return;
+    }
     let version = found.daemon.version;
     if spec.local_image_pull && !version.knows_local_image_pull() {
         report.note(format!(

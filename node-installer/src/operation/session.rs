@@ -1,6 +1,6 @@
 //! What every operation on a node begins with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use crate::args::NodeArgs;
 use crate::containerd::dump::Dump;
 use crate::containerd::validate::Judge;
+use crate::detect::server::Server;
 use crate::detect::{self, Daemon};
 use crate::failure::Failure;
 use crate::host::files;
@@ -85,7 +86,10 @@ impl<'a> Session<'a> {
         let daemon =
             detect::detect(&self.runtime, &self.root).map_err(|error| Failure::refused(&error))?;
         report.containerd = Some(ContainerdReport {
-            version: daemon.version.to_string(),
+            version: match daemon.server() {
+                Server::Containerd => daemon.version.to_string(),
+                server => format!("{server} {}", daemon.version),
+            },
             config: daemon.config.clone(),
             unit: daemon.unit.clone(),
             socket: daemon.socket.clone(),
@@ -99,10 +103,15 @@ impl<'a> Session<'a> {
             }
             .to_owned(),
         );
-        if let Some(folder) = daemon.config.parent()
-            && let Ok(folder) = self.root.locate(folder)
+        for folder in daemon
+            .config
+            .parent()
+            .into_iter()
+            .chain(daemon.layout.drop_ins())
         {
-            files::sweep(&folder);
+            if let Ok(folder) = self.root.locate(folder) {
+                files::sweep(&folder);
+            }
         }
         Ok(daemon)
     }
@@ -114,6 +123,7 @@ impl<'a> Session<'a> {
             root: &self.root,
             binary: &daemon.binary,
             config: &daemon.config,
+            drop_ins: daemon.layout.drop_ins(),
         }
     }
 
@@ -222,6 +232,7 @@ pub(super) fn daemon_record(daemon: &Daemon) -> DaemonRecord {
         unit: daemon.unit.clone(),
         socket: daemon.socket.clone(),
         config: daemon.config.clone(),
+        drop_ins: daemon.layout.drop_ins().map(Path::to_owned),
     }
 }
 

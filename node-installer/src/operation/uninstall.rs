@@ -10,7 +10,9 @@ use super::session::{Session, report_installed};
 use super::settle::Found;
 use crate::args::UninstallArgs;
 use crate::configuration::{Configuration, Wish};
-use crate::cri::Cri;
+use crate::cri::messages::PodSandbox;
+use crate::cri::{Cri, CriError};
+use crate::detect::server::Server;
 use crate::failure::{Failure, chain};
 use crate::host::files;
 use crate::journal::{Installed, InstalledShim};
@@ -188,9 +190,28 @@ impl<'a> Leaving<'a> {
         let cri = Cri::new(&session.runtime, &session.root, &found.daemon.socket);
         let handlers = self.handlers(found);
         let sandboxes = cri.sandboxes().map_err(|error| Failure::refused(&error))?;
-        let mut pods: Vec<String> = sandboxes
+        let is_crio = found.daemon.server() == Server::CriO;
+        let runs = |sandbox: &PodSandbox| {
+            if sandbox.state != 0 {
+                return Ok(false);
+            }
+            // Gone since it was listed, it is no pod that runs.
+            let own = is_crio.then(|| cri.sandbox_handler(&sandbox.id));
+            Ok(match own {
+                None => handlers.contains(&sandbox.runtime_handler),
+                Some(Ok(handler)) => handler.is_some_and(|handler| handlers.contains(&handler)),
+                Some(Err(CriError::Status { code: 5, .. })) => false,
+                Some(Err(error)) => return Err(Failure::refused(&error)),
+            })
+        };
+        let mut running = Vec::new();
+        for sandbox in sandboxes {
+            if runs(&sandbox)? {
+                running.push(sandbox);
+            }
+        }
+        let mut pods: Vec<String> = running
             .into_iter()
-            .filter(|sandbox| sandbox.state == 0 && handlers.contains(&sandbox.runtime_handler))
             .map(|sandbox| match sandbox.metadata {
                 Some(pod) => format!("{}/{}", pod.namespace, pod.name),
                 None => sandbox.id,

@@ -155,6 +155,7 @@ mod tests {
                 unit: "k3s-agent.service".to_owned(),
                 socket: "/run/k3s/containerd/containerd.sock".into(),
                 config: "/c".into(),
+                drop_ins: None,
             },
             expect: Expectation::default(),
             goal: None,

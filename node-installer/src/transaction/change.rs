@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Engine, TransactionError};
 use crate::digest;
 use crate::host::files::{self, MAX_CONFIG_BYTES};
-use crate::journal::{Change, Snapshot, Stage, Transaction};
+use crate::journal::{Change, DaemonRecord, Snapshot, Stage, Transaction};
 
 /// What a changed file holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,9 @@ impl Engine<'_> {
                 .enter(&format!("write {}", change.path.display()));
             match self.current(change)? {
                 Current::After => {}
-                Current::Before => self.put(change, change.after.as_ref())?,
+                Current::Before => {
+                    self.put(&transaction.daemon, change, change.after.as_ref())?;
+                }
                 Current::Foreign(_) => {
                     return Err(TransactionError::ForeignEdit(change.path.clone()));
                 }
@@ -64,6 +66,7 @@ impl Engine<'_> {
     /// Makes a file hold a snapshot, or makes it go.
     pub(super) fn put(
         &self,
+        daemon: &DaemonRecord,
         change: &Change,
         snapshot: Option<&Snapshot>,
     ) -> Result<(), TransactionError> {
@@ -75,7 +78,8 @@ impl Engine<'_> {
                 if let Some(folder) = path.parent() {
                     files::create_folders(folder)?;
                 }
-                files::write_atomic(&path, &bytes, &snapshot.attributes)?;
+                let room = daemon.waiting_room(&path);
+                files::write_through(room, &path, &bytes, &snapshot.attributes)?;
             }
         }
         Ok(())

@@ -12,12 +12,13 @@ impl Engine<'_> {
     /// Undoes a transaction because of an error, and says how that went.
     pub(super) fn undo(&mut self, transaction: Transaction, cause: &TransactionError) -> Failure {
         let (reason, why) = (cause.reason(), sentence(cause));
+        let server = transaction.daemon.server();
         tracing::warn!("rolling back: {why}");
         match self.try_undo(transaction) {
             Ok(()) => Failure {
                 outcome: Outcome::RolledBack,
                 reason,
-                message: format!("{why}; the node was put back as it was and containerd answers"),
+                message: format!("{why}; the node was put back as it was and {server} answers"),
             },
             // The journal stays open and the watchdog keeps running: it tries again when this process is gone.
             Err(error) => Failure {
@@ -35,10 +36,10 @@ impl Engine<'_> {
             None => true,
         };
         if read_since {
-            self.restart()?;
+            self.restart(&transaction)?;
         }
         self.steps.enter("verify");
-        self.wait_until_ready(&Expectation::default())?;
+        self.wait_until_ready(&transaction, &Expectation::default())?;
         self.close_undone(&transaction)
     }
 
@@ -56,7 +57,9 @@ impl Engine<'_> {
                 .enter(&format!("restore {}", change.path.display()));
             match self.current(change)? {
                 Current::Before => {}
-                Current::After => self.put(change, change.before.as_ref())?,
+                Current::After => {
+                    self.put(&transaction.daemon, change, change.before.as_ref())?;
+                }
                 Current::Foreign(bytes) => self.withdraw(transaction, change, bytes)?,
             }
         }
@@ -103,7 +106,8 @@ impl Engine<'_> {
         if without != text {
             let path = self.root.local(&change.path);
             if let Some((_, attributes)) = files::read(&path, MAX_CONFIG_BYTES)? {
-                files::write_atomic(&path, without.as_bytes(), &attributes)?;
+                let room = transaction.daemon.waiting_room(&path);
+                files::write_through(room, &path, without.as_bytes(), &attributes)?;
             }
         }
         Ok(())

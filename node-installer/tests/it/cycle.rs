@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use slipway_node_installer::containerd::dump::Dump;
 use slipway_node_installer::containerd::validate::Judge;
 use slipway_node_installer::containerd::version::Version;
+use slipway_node_installer::crio;
+use slipway_node_installer::detect::distribution::Distribution;
 use slipway_node_installer::host::HostRoot;
 use slipway_node_installer::journal::Journal;
 
@@ -42,6 +44,8 @@ pub(crate) struct Cycle<'k> {
     /// What stands before every path of the node: nothing if `root` is its folder.
     prefix: String,
     pub(crate) journal: Journal,
+    /// CRI-O's folder of drop-ins.
+    pub(crate) drop_ins: Option<PathBuf>,
     reader: Reader,
     runtime: tokio::runtime::Runtime,
     active_since_us: u64,
@@ -61,7 +65,10 @@ impl<'k> Cycle<'k> {
         } else {
             (folder.clone(), String::new())
         };
+        let drop_ins = (kind.distribution == Distribution::CriO)
+            .then(|| PathBuf::from(format!("{prefix}{}", crio::daemon::FOLDER)));
         let node = Self {
+            drop_ins,
             journal: Journal::of(&folder).unwrap(),
             folder,
             dir,
@@ -148,6 +155,7 @@ impl<'k> Cycle<'k> {
             root: &self.root,
             binary,
             config,
+            drop_ins: self.drop_ins.as_deref(),
         }
     }
 

@@ -311,25 +311,64 @@ fn what_no_systemd_unit_runs_is_refused_by_name() {
 }
 
 #[test]
-fn cri_o_is_refused_with_a_way_out() {
+fn cri_o_is_found_with_its_file_its_folder_and_its_unit() {
     let mut host = Host::new("systemd");
+    let socket = "/var/run/other/crio.sock";
+    let arguments: &[&[u8]] = &[
+        b"crio",
+        b"--config-dir",
+        b"crio.d",
+        b"--listen",
+        socket.as_bytes(),
+    ];
     host.serves(
-        "/run/crio/crio.sock",
+        socket,
         400,
         "crio",
         "/usr/bin/crio",
-        &[b"crio"],
+        arguments,
         "crio.service",
+    );
+    host.kubelet(
+        500,
+        &[
+            b"kubelet",
+            b"--container-runtime-endpoint=unix:///var/run/other/crio.sock",
+        ],
+    );
+    let (found, root) = (host.found(), host.root());
+    assert_eq!((found.pid, found.distribution), (400, Distribution::CriO));
+    assert_eq!(
+        found.config(&root).unwrap(),
+        Path::new("/etc/crio/crio.conf")
+    );
+    assert_eq!(found.drop_ins(&root).unwrap(), Path::new("/crio.d"));
+    assert_eq!(found.unit(&root).unwrap(), "crio.service");
+    assert_eq!(found.binary(&root).unwrap(), Path::new("/usr/bin/crio"));
+    host.write(
+        "/proc/400/environ",
+        b"PATH=/bin\0CONTAINER_CONFIG=/srv/crio.conf\0",
+    );
+    assert_eq!(found.config(&root).unwrap(), Path::new("/srv/crio.conf"));
+}
+
+#[test]
+fn a_server_of_cri_that_is_neither_is_refused_by_name() {
+    let mut host = Host::new("systemd");
+    host.serves(
+        CONTAINERD,
+        400,
+        "dockershim",
+        "/usr/bin/x",
+        &[b"x"],
+        "x.service",
     );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let error = detect(&runtime, &host.root()).unwrap_err();
     assert_eq!(error.reason(), "RuntimeUnsupported");
-    assert!(
-        error.to_string().contains("/etc/crio/crio.conf.d"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("dockershim"), "{error}");
 }
 
 #[test]

@@ -328,5 +328,6 @@ fn daemon_record() -> DaemonRecord {
         unit: "containerd.service".to_owned(),
         socket: "/run/containerd/containerd.sock".into(),
         config: CONFIG.into(),
+        drop_ins: None,
     }
 }

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod crash;
+mod crio;
 #[allow(dead_code, reason = "tests/judge uses the rest")]
 mod cycle;
 mod detect;

@@ -2,6 +2,8 @@
 //!
 //! `@` stands for the root of the node, which is a folder in a test.
 
+#[path = "nodes/crio.rs"]
+pub(crate) mod crio;
 #[path = "nodes/distributions.rs"]
 mod distributions;
 

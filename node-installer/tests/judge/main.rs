@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "tests/it uses the rest")]
 mod cycle;
 #[path = "../it/nodes.rs"]
+#[allow(dead_code, reason = "tests/it uses the rest")]
 mod nodes;
 mod sequences;
 

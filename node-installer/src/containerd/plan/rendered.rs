@@ -74,6 +74,6 @@ pub(super) fn plan(
                 preview: Some(rendered.files),
             })
         }
-        Layout::Own => Ok(rendered),
+        Layout::Own | Layout::DropIns(_) => Ok(rendered),
     }
 }

@@ -35,6 +35,19 @@ pub(crate) fn ours(digest: &str, names: &[&str]) -> InstalledShim {
     }
 }
 
+/// A crun with a Wasm engine, which serves these handlers.
+pub(crate) fn crun(names: &[&str]) -> InstalledShim {
+    let path = Path::new("/usr/bin/crun-wasm");
+    let handlers = names.iter().map(|name| Handler::plain(name, path));
+    InstalledShim {
+        digest: None,
+        handlers: handlers.collect(),
+        path: path.to_owned(),
+        served: BTreeMap::new(),
+        local_image_pull: false,
+    }
+}
+
 /// A shim that was on the host before.
 pub(crate) fn adopted() -> InstalledShim {
     let path = Path::new("/usr/local/bin/containerd-shim-lunatic-v1");
@@ -156,6 +169,7 @@ impl Cycle<'_> {
             unit: "containerd.service".to_owned(),
             socket: "/run/containerd/containerd.sock".into(),
             config: self.path(self.kind.config),
+            drop_ins: self.drop_ins.clone(),
         };
         let text = self.read(self.kind.config);
         let layout = Layout::of(
