@@ -36,6 +36,8 @@ pub enum Reason {
     HandlerTaken,
     /// A Wasm pod did not run.
     CanaryFailed,
+    /// Another canary is asked for; the node is proven by it.
+    CanaryChanged,
     /// A Wasm pod has run; the node is labelled.
     WasmReady,
     /// What was proven no longer holds; the labels are off.
@@ -95,9 +97,11 @@ impl Reason {
             | Self::HandlerTaken
             | Self::UnsupportedNode => "Install",
             Self::RolloutStarted | Self::RolloutStopped | Self::RolloutFinished => "RollOut",
-            Self::CanaryFailed | Self::WasmReady | Self::ProofLost | Self::RuntimeClassConflict => {
-                "Verify"
-            }
+            Self::CanaryFailed
+            | Self::CanaryChanged
+            | Self::WasmReady
+            | Self::ProofLost
+            | Self::RuntimeClassConflict => "Verify",
             Self::PodsRunning
             | Self::UninstallStarted
             | Self::UninstallFailed

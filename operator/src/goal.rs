@@ -1,7 +1,8 @@
 //! What a `Shim` asks of one node: the installer's words for it, and a hash by which a change is seen. Pure.
 
 use serde_json::{Map, Value, json};
-use slipway_crds::shim::{CanarySuccess, Leftovers, Source, StartupTaint};
+use slipway_crds::node_shim::{Operation, Proof, Transaction};
+use slipway_crds::shim::{Canary, CanarySuccess, Leftovers, Source, StartupTaint};
 use slipway_crds::{BUNDLED_SHIM, NodeShim, Shim, ShimSpec, names};
 
 use crate::settings::InstallerSettings;
@@ -26,6 +27,8 @@ pub struct Goal {
     pub handlers: Vec<String>,
     /// When a canary has succeeded.
     pub canary: CanarySuccess,
+    /// Hash of the canary whose change means that the node must be proven again; none: the installer's own.
+    pub canary_hash: Option<String>,
     /// Taints that go once the node is proven.
     pub startup_taints: Vec<StartupTaint>,
     /// All of it, for building pods.
@@ -86,6 +89,7 @@ impl Goal {
                 .canary
                 .as_ref()
                 .map_or(CanarySuccess::Completed, |canary| canary.success),
+            canary_hash: canary_hash(&spec),
             startup_taints: spec.startup_taints.clone(),
             shim: name,
             spec,
@@ -93,10 +97,47 @@ impl Goal {
     }
 }
 
-/// The hashes of what `shim` asks for now, on whatever node.
-#[must_use]
-pub fn hashes(shim: &Shim, installer: &InstallerSettings) -> [String; 2] {
-    ARCHITECTURES.map(|architecture| Goal::of(shim, installer, architecture).hash)
+/// What a `Shim` asks for now, on whatever node, by its hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Of what is to stand on the node, one an architecture.
+    pub goals: [String; 2],
+    /// Of the canary; none: the installer's own.
+    pub canary: Option<String>,
+}
+
+impl Asked {
+    /// By this `Shim`.
+    #[must_use]
+    pub fn by(shim: &Shim, installer: &InstallerSettings) -> Self {
+        let hash = |architecture| Goal::of(shim, installer, architecture).hash;
+        Self {
+            goals: ARCHITECTURES.map(hash),
+            canary: canary_hash(&shim.spec),
+        }
+    }
+
+    /// Whether this transaction brings it to a node.
+    #[must_use]
+    pub fn is_of(&self, transaction: &Transaction) -> bool {
+        transaction.operation == Operation::Install
+            && self.goals.contains(&transaction.goal)
+            && self.canary == transaction.canary
+    }
+
+    /// Whether this proof shows that it works.
+    #[must_use]
+    pub fn is_shown_by(&self, proof: &Proof) -> bool {
+        self.goals.contains(&proof.goal) && self.canary == proof.canary
+    }
+}
+
+/// None for the installer's own, so that a status from before there was this field says the same. The installer
+/// image is not in it: for the bundled shim another one is another goal, and others are left as they are.
+fn canary_hash(spec: &ShimSpec) -> Option<String> {
+    let asked = spec.canary.as_ref()?;
+    let said = json!([asked.image, asked.command, asked.success]).to_string();
+    (*asked != Canary::default()).then(|| names::hash(&[&said], 16))
 }
 
 /// Where the shim's bytes come from. Only what decides about them is in it: another installer image means
@@ -233,6 +274,28 @@ mod tests {
             ("source", json!({"adopt": {"path": "/bin/x"}})),
         ] {
             assert_ne!(hash(with(field, value)), base, "{field}");
+        }
+    }
+
+    #[test]
+    fn another_canary_is_no_other_goal() {
+        let of = |canary: Value| {
+            let shim = shim(with("canary", canary));
+            Goal::of(&shim, &test_settings().installer, "amd64")
+        };
+        let own = of(Value::Null);
+        assert_eq!(of(json!({"success": "Completed"})).canary_hash, None);
+        let mut seen = vec![own.canary_hash];
+        for canary in [
+            json!({"image": "a"}),
+            json!({"image": "b"}),
+            json!({"image": "a", "command": ["/"]}),
+            json!({"image": "a", "success": "Running"}),
+        ] {
+            let goal = of(canary.clone());
+            assert_eq!(goal.hash, own.hash, "{canary}");
+            assert!(!seen.contains(&goal.canary_hash), "{canary}");
+            seen.push(goal.canary_hash);
         }
     }
 

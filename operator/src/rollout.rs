@@ -7,24 +7,25 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use slipway_crds::node_shim::Operation;
 use slipway_crds::{NodeShim, Shim};
+
+use crate::goal::Asked;
 
 /// The reason in `Progressing` of a node that waits since the roll-out is stopped.
 pub const STOPPED: &str = "RolloutStopped";
 
-/// Why this node may not begin, or nothing. `goals` are the hashes of what the `Shim` asks for now.
+/// Why this node may not begin, or nothing. `asked` is what the `Shim` asks for now.
 #[must_use]
 pub fn stopped(
     object: &NodeShim,
     shim: &Shim,
-    goals: &[String],
+    asked: &Asked,
     all: &[Arc<NodeShim>],
 ) -> Option<String> {
-    if !shim.spec.rollout.stops_on_failure() || has_begun(object, goals) {
+    if !shim.spec.rollout.stops_on_failure() || has_begun(object, asked) {
         return None;
     }
-    first_failed(&shim.name_any(), goals, all).map(|failed| {
+    first_failed(&shim.name_any(), asked, all).map(|failed| {
         let why = failed
             .status
             .as_ref()
@@ -38,30 +39,28 @@ pub fn stopped(
 #[must_use]
 pub fn first_failed<'a>(
     shim: &str,
-    goals: &[String],
+    asked: &Asked,
     all: &'a [Arc<NodeShim>],
 ) -> Option<&'a NodeShim> {
     let failed = all
         .iter()
         .map(Arc::as_ref)
-        .filter(|object| object.spec.shim == shim && has_failed(object, goals));
+        .filter(|object| object.spec.shim == shim && has_failed(object, asked));
     failed.min_by(|a, b| a.spec.node_name.cmp(&b.spec.node_name))
 }
 
-fn has_begun(object: &NodeShim, goals: &[String]) -> bool {
+fn has_begun(object: &NodeShim, asked: &Asked) -> bool {
     let status = object.status.as_ref();
     status
         .and_then(|status| status.transaction.as_ref())
-        .is_some_and(|transaction| {
-            transaction.operation == Operation::Install && goals.contains(&transaction.goal)
-        })
+        .is_some_and(|transaction| asked.is_of(transaction))
 }
 
 /// Until it has succeeded: trying it again is no reason to begin with others.
-fn has_failed(object: &NodeShim, goals: &[String]) -> bool {
+fn has_failed(object: &NodeShim, asked: &Asked) -> bool {
     let status = object.status.as_ref();
     object.metadata.deletion_timestamp.is_none()
-        && has_begun(object, goals)
+        && has_begun(object, asked)
         && status.is_some_and(|status| status.failures > 0 && !status.refused)
 }
 
@@ -95,8 +94,15 @@ mod tests {
         )
     }
 
+    fn asked() -> Asked {
+        Asked {
+            goals: ["new".to_owned(), "new-arm".to_owned()],
+            canary: None,
+        }
+    }
+
     fn why(object: &NodeShim, shim: &Shim, all: &[Arc<NodeShim>]) -> Option<String> {
-        stopped(object, shim, &["new".to_owned()], all)
+        stopped(object, shim, &asked(), all)
     }
 
     #[test]
@@ -116,6 +122,28 @@ mod tests {
             None,
             "both try again"
         );
+    }
+
+    #[test]
+    fn a_node_that_failed_with_another_canary_stops_those_that_have_not_tried_it() {
+        let with_canary = |object: &Arc<NodeShim>| {
+            let mut object = NodeShim::clone(object);
+            let transaction = object.status.as_mut().unwrap().transaction.as_mut();
+            transaction.unwrap().canary = Some("c".into());
+            Arc::new(object)
+        };
+        let waits = node("b", "slipway", "new", 0, false);
+        let failed = with_canary(&node("a", "slipway", "new", 1, false));
+        let asked = Asked {
+            canary: Some("c".into()),
+            ..asked()
+        };
+        let shim = shim(&json!({}));
+        let all = [failed.clone(), waits.clone()];
+        assert!(stopped(&waits, &shim, &asked, &all).is_some());
+        assert_eq!(stopped(&failed, &shim, &asked, &all), None);
+        let tries = with_canary(&waits);
+        assert_eq!(stopped(&tries, &shim, &asked, &all), None);
     }
 
     #[test]

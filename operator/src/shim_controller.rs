@@ -18,9 +18,10 @@ use serde_json::json;
 use slipway_crds::{Shim, labels};
 
 use crate::context::Context;
+use crate::goal::Asked;
 use crate::node_facts::NodeFacts;
 use crate::shim_controller::plan::{Hold, Observed, Plan};
-use crate::{goal, runtime_classes, selection};
+use crate::{runtime_classes, selection};
 
 pub mod plan;
 
@@ -109,7 +110,7 @@ fn observe(shim: &Arc<Shim>, context: &Context) -> Observed {
             &caches.shims_by_age(),
             &caches.runtime_classes.state(),
         ),
-        goals: goal::hashes(shim, &settings.installer),
+        asked: Asked::by(shim, &settings.installer),
         objects,
         shim: Arc::clone(shim),
     }

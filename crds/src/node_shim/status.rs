@@ -109,7 +109,11 @@ pub struct Transaction {
     pub goal: String,
     /// When it began.
     pub start_time: Time,
-    /// When its canary pods were first wanted.
+    /// Hash of the canary that was asked for; absent: the installer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub canary: Option<String>,
+    /// When its canary pods were first wanted, or anew since another canary was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_time: Option<Time>,
 }
@@ -161,6 +165,10 @@ pub struct Proof {
     /// Hash of what was asked for then.
     #[schemars(length(max = 64))]
     pub goal: String,
+    /// Hash of the canary that ran; absent: the installer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub canary: Option<String>,
     /// Boot of the node it ran in.
     #[serde(rename = "bootID")]
     #[schemars(length(max = 64))]

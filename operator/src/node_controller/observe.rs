@@ -14,7 +14,7 @@ use slipway_crds::{NodeShim, Phase, Shim, labels};
 
 use super::observed::{Canary, JobState, Observed};
 use crate::context::Context;
-use crate::goal::{self, Goal};
+use crate::goal::{Asked, Goal};
 use crate::node_facts::{self, NodeFacts};
 use crate::turns::{Asker, Other};
 use crate::{rollout, runtime_classes, selection};
@@ -69,8 +69,8 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
             context.turns.could_begin(asker, &others(context))
         }),
         stopped: shim.as_ref().and_then(|shim| {
-            let goals = goal::hashes(shim, &settings.installer);
-            rollout::stopped(object, shim, &goals, &context.caches.node_shims.state())
+            let asked = Asked::by(shim, &settings.installer);
+            rollout::stopped(object, shim, &asked, &context.caches.node_shims.state())
         }),
         taken: shim.as_ref().and_then(|shim| {
             let here = context.caches.on_node(&object.spec.node_name);

@@ -3,7 +3,7 @@
 //! ```text
 //!  Pending ─► Installing ─► Verifying ─► Ready            deleted: Draining ─► Removing ─► (gone)
 //!     ▲            │             │         │                            │
-//!     └── Failed ◄─┴─────────────┘         └─ proof lost, new goal: Pending
+//!     └── Failed ◄─┴─────────────┘         └─ proof lost, new goal: Pending; new canary: Verifying
 //! ```
 //!
 //! A transaction is written into the status before its Job is made. "Its Job is missing" then covers
@@ -261,6 +261,13 @@ impl<'a> Draft<'a> {
             .transaction
             .as_ref()
             .map_or(1, |last| last.number.saturating_add(1));
+        let goal = &self.seen.goal;
+        let same = self.status.transaction.as_ref().is_some_and(|last| {
+            last.operation == operation && last.goal == goal.hash && last.canary == goal.canary_hash
+        });
+        if !same {
+            self.forgive();
+        }
         let uid = self.seen.object.uid().unwrap_or_default();
         let node = self.status.node_uid.clone().unwrap_or_default();
         let hash = names::hash(
@@ -278,6 +285,7 @@ impl<'a> Draft<'a> {
             operation,
             job: format!("slipway-{operation}-{hash}"),
             goal: self.seen.goal.hash.clone(),
+            canary: self.seen.goal.canary_hash.clone(),
             start_time: self.now(),
             verify_time: None,
         });
@@ -285,20 +293,26 @@ impl<'a> Draft<'a> {
         self.status.next_retry_time = None;
     }
 
-    /// The canary pods the current transaction wants: name and handler.
+    /// Something else is begun than what failed before, so it has not failed yet.
+    fn forgive(&mut self) {
+        self.status.failures = 0;
+        self.status.refused = false;
+    }
+
+    /// The canary pods the current transaction wants: name and handler. Each look at the node, and each canary,
+    /// has names of its own, so that no old pod is taken for a new one.
     fn wanted_canaries(&self) -> Vec<(String, String)> {
         let Some(transaction) = &self.status.transaction else {
             return Vec::new();
         };
-        let handlers = &self.seen.goal.handlers;
+        let canary = transaction.canary.as_deref().unwrap_or_default();
+        let began = transaction.verify_time.as_ref();
+        let began = began.map_or(0, |time| time.0.as_second()).to_string();
+        let handlers = self.seen.goal.handlers.iter();
         handlers
-            .iter()
             .map(|handler| {
-                let name = format!(
-                    "slipway-canary-{}",
-                    names::hash(&[&transaction.job, handler], 12)
-                );
-                (name, handler.clone())
+                let hash = names::hash(&[&transaction.job, handler, canary, &began], 12);
+                (format!("slipway-canary-{hash}"), handler.clone())
             })
             .collect()
     }

@@ -10,6 +10,7 @@ use slipway_crds::shim::NodeCounts;
 use slipway_crds::{NodeShim, Phase, Shim, ShimStatus, labels};
 
 use crate::events::{Event, Reason};
+use crate::goal::Asked;
 use crate::report::clean;
 use crate::rollout;
 
@@ -29,8 +30,8 @@ pub struct Observed {
     pub touched: bool,
     /// Its `NodeShim`s.
     pub objects: Vec<Arc<NodeShim>>,
-    /// Hashes of what it asks for now.
-    pub goals: [String; 2],
+    /// What it asks for now.
+    pub asked: Asked,
     /// What is wrong with its `RuntimeClasses`.
     pub conflicts: Vec<String>,
 }
@@ -125,7 +126,7 @@ impl Tally {
             let leaves =
                 object.metadata.deletion_timestamp.is_some() || !seen.wanted.contains(node);
             let proof = status.proof.as_ref().filter(|_| !leaves);
-            let updated = proof.is_some_and(|proof| seen.goals.contains(&proof.goal));
+            let updated = proof.is_some_and(|proof| seen.asked.is_shown_by(proof));
             claimed.insert(node);
             counts.ready += u32::from(proof.is_some());
             counts.updated += u32::from(updated);
@@ -144,7 +145,7 @@ impl Tally {
         counts.progressing += count(unclaimed.count());
         counts.desired = count(seen.wanted.len());
         let stops = seen.shim.spec.rollout.stops_on_failure() && counts.updated < counts.desired;
-        let culprit = rollout::first_failed(&seen.shim.name_any(), &seen.goals, &seen.objects);
+        let culprit = rollout::first_failed(&seen.shim.name_any(), &seen.asked, &seen.objects);
         let stopped = culprit.filter(|_| stops).map(|object| {
             let why = object.status.as_ref().and_then(|s| s.last_error.as_deref());
             let node = &object.spec.node_name;

@@ -169,3 +169,39 @@ async fn another_node_of_the_same_name_starts_afresh_under_its_shim() {
     settle(&mut world, |_| false).await;
     assert!(world.is_labelled("worker-b"));
 }
+
+#[tokio::test]
+async fn another_canary_is_tried_node_by_node_without_an_installer() {
+    let mut world = all_ready().await;
+    let jobs = world.api.all("jobs").len();
+    world.edit_shim("slipway", |spec| {
+        spec["canary"] = json!({"image": "registry.test/hello:2"});
+    });
+    world.round().await;
+    assert_eq!(world.shim_condition("slipway", "Ready").1, "RollingOut");
+    let most = settle(&mut world, |_| false).await;
+    assert_eq!(most, 1);
+    assert_eq!(world.shim_condition("slipway", "Ready").1, "AllNodesReady");
+    assert!(NODES.iter().all(|node| world.is_labelled(node)));
+    assert_eq!(world.api.all("jobs").len(), jobs, "no further installer");
+}
+
+#[tokio::test]
+async fn a_broken_canary_stops_at_the_first_node() {
+    let mut world = all_ready().await;
+    world.edit_shim("slipway", |spec| {
+        spec["canary"] = json!({"image": "registry.test/broken:1"});
+    });
+    settle(&mut world, |_| true).await;
+    assert_eq!(failed(&world).len(), 1);
+    let labelled = NODES.iter().filter(|node| world.is_labelled(node));
+    assert_eq!(labelled.count(), 2, "the others serve as before");
+    assert_eq!(
+        world.shim_condition("slipway", "Degraded").1,
+        "RolloutStopped"
+    );
+    world.edit_shim("slipway", |spec| spec["canary"] = json!(null));
+    settle(&mut world, |_| false).await;
+    assert!(NODES.iter().all(|node| world.is_labelled(node)));
+    assert_eq!(world.shim_condition("slipway", "Ready").1, "AllNodesReady");
+}

@@ -111,12 +111,37 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
         );
     }
     draft.delete_canaries(|_| true);
+    if let Some(transaction) = unproven(draft) {
+        return prove(draft, transaction);
+    }
     draft.begin(Operation::Install, Phase::Installing);
     draft.event(
         Reason::InstallStarted,
         format!("installing {}", draft.seen.goal.what),
     );
     draft.say("Installing", "the installer is started on the node");
+}
+
+/// The last transaction, if it has put on the node what is asked for and nothing but the canary is new. After a
+/// reboot, when there is neither a proof nor a failed try, the installer has to look as well.
+fn unproven(draft: &Draft<'_>) -> Option<Transaction> {
+    let (status, goal) = (&draft.status, &draft.seen.goal);
+    let last = status.transaction.as_ref()?;
+    let stands = last.operation == Operation::Install
+        && last.goal == goal.hash
+        && last.verify_time.is_some()
+        && (status.proof.is_some() || status.failures > 0);
+    (stands && last.canary != goal.canary_hash).then(|| last.clone())
+}
+
+/// Another canary, and nothing else: the node stays as it is, and labelled, unless the pod fails.
+fn prove(draft: &mut Draft<'_>, transaction: Transaction) {
+    draft.forgive();
+    draft.event(
+        Reason::CanaryChanged,
+        "another canary is asked for; a Wasm pod is started on the node",
+    );
+    verify(draft, transaction);
 }
 
 fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
@@ -154,14 +179,21 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
 }
 
 fn verify(draft: &mut Draft<'_>, mut transaction: Transaction) {
+    transaction.canary.clone_from(&draft.seen.goal.canary_hash);
     transaction.verify_time = Some(draft.now());
     draft.status.transaction = Some(transaction);
     draft.status.phase = Phase::Verifying;
+    draft.status.next_retry_time = None;
     draft.say("Verifying", "a Wasm pod is started on the node");
     draft.poll(Duration::ZERO);
 }
 
 fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
+    let last = draft.status.transaction.clone();
+    if let Some(last) = last.filter(|last| last.canary != draft.seen.goal.canary_hash) {
+        draft.delete_canaries(|_| true);
+        return prove(draft, last);
+    }
     let wanted = draft.wanted_canaries();
     let state = |name: &str| {
         let mut all = draft.seen.canaries.iter();
@@ -236,15 +268,14 @@ fn proven(draft: &mut Draft<'_>, node: &NodeFacts) {
             "waits for the kubelet to name its container runtime",
         );
     };
-    let goal = draft
-        .status
-        .transaction
-        .as_ref()
-        .map(|t| t.goal.clone())
-        .unwrap_or_default();
+    let Some(transaction) = draft.status.transaction.clone() else {
+        draft.status.phase = Phase::Pending;
+        return draft.poll(Duration::ZERO);
+    };
     draft.status.proof = Some(Proof {
         time: draft.now(),
-        goal,
+        goal: transaction.goal,
+        canary: transaction.canary,
         boot_id: node.boot_id.clone(),
         runtime_version: runtime_version.to_owned(),
         handlers: draft.seen.goal.handlers.clone(),
@@ -271,11 +302,9 @@ fn proven(draft: &mut Draft<'_>, node: &NodeFacts) {
 }
 
 fn ready(draft: &mut Draft<'_>, node: &NodeFacts) {
-    let up_to_date = draft
-        .status
-        .proof
-        .as_ref()
-        .is_some_and(|proof| proof.goal == draft.seen.goal.hash);
+    let up_to_date = draft.status.proof.as_ref().is_some_and(|proof| {
+        proof.goal == draft.seen.goal.hash && proof.canary == draft.seen.goal.canary_hash
+    });
     if up_to_date {
         draft.delete_canaries(|_| true);
         draft.say("Verified", "a Wasm pod has run on the node");
@@ -285,8 +314,10 @@ fn ready(draft: &mut Draft<'_>, node: &NodeFacts) {
 }
 
 fn failed(draft: &mut Draft<'_>, node: &NodeFacts) {
-    let goal = draft.status.transaction.as_ref().map(|t| &t.goal);
-    let asked_anew = goal.is_none_or(|goal| *goal != draft.seen.goal.hash);
+    let (last, goal) = (&draft.status.transaction, &draft.seen.goal);
+    let asked_anew = last
+        .as_ref()
+        .is_none_or(|last| last.goal != goal.hash || last.canary != goal.canary_hash);
     let due = draft.status.next_retry_time.as_ref().map(|time| time.0);
     match due {
         Some(due) if due > draft.seen.now && !asked_anew => {

@@ -69,6 +69,7 @@ mod tests {
         let proof = Proof {
             time: Time(Timestamp::UNIX_EPOCH),
             goal: "g".into(),
+            canary: None,
             boot_id: "b".into(),
             runtime_version: "containerd://2.4.2".into(),
             handlers: vec!["wasmtime".into(), "spin".into()],

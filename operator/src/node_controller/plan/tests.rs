@@ -534,6 +534,118 @@ fn a_new_goal_ends_the_wait_after_a_refusal() {
 }
 
 #[test]
+fn another_canary_proves_a_node_anew_and_installs_nothing() {
+    let mut seen = ready();
+    let installed = seen.object.status.clone().unwrap().transaction.unwrap();
+    seen.goal.canary_hash = Some("server".into());
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Verifying);
+    assert_eq!(next.actions, [], "the labels stay");
+    assert_eq!(reasons(&next), [Reason::CanaryChanged]);
+    assert_eq!(condition(&next, READY), ("True", "Verified"));
+    let transaction = next.status.transaction.unwrap();
+    assert_eq!(transaction.job, installed.job);
+    assert_eq!(transaction.canary.as_deref(), Some("server"));
+    assert!(matches!(
+        seen.step().actions[..],
+        [Action::CreateCanary { .. }]
+    ));
+    seen.canaries_are(&CanaryState::Succeeded);
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Ready);
+    assert_eq!(next.status.proof.unwrap().canary.as_deref(), Some("server"));
+    seen.canaries.clear();
+    assert_eq!(seen.step().actions, [], "it rests");
+}
+
+#[test]
+fn another_canary_waits_for_its_turn_like_any_change() {
+    for (change, reason) in [
+        (
+            (|seen| seen.turn = false) as fn(&mut Observed),
+            "WaitingForTurn",
+        ),
+        (
+            |seen| seen.stopped = Some("node a has failed".into()),
+            "RolloutStopped",
+        ),
+        (|seen| seen.node_mut().ready = false, "NodeNotReady"),
+    ] {
+        let mut seen = ready();
+        seen.goal.canary_hash = Some("server".into());
+        let mut held = seen.clone().with(change);
+        let next = held.step();
+        assert_eq!(next.actions, []);
+        assert_eq!(condition(&next, PROGRESSING), ("True", reason));
+        seen.object.status = held.object.status;
+        assert_eq!(seen.step().status.phase, Phase::Verifying, "{reason}");
+    }
+}
+
+#[test]
+fn another_canary_that_fails_takes_the_labels_and_a_better_one_gives_them_back() {
+    let mut seen = ready();
+    let installed = seen.object.status.clone().unwrap().transaction.unwrap();
+    seen.goal.canary_hash = Some("broken".into());
+    seen.step();
+    seen.canaries_are(&CanaryState::Failed {
+        message: "exit code 1".into(),
+    });
+    let next = seen.step();
+    assert!(next.actions.contains(&Action::Label(Labels::None)));
+    assert_eq!(condition(&next, READY), ("False", "CanaryFailed"));
+    assert_eq!(next.status.failures, 1);
+
+    seen.goal.canary_hash = Some("right".into());
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Verifying, "without a wait");
+    assert!(matches!(next.actions[..], [Action::DeleteCanary(_)]));
+    assert_eq!(
+        (next.status.failures, next.status.next_retry_time),
+        (0, None)
+    );
+    seen.canaries_are(&CanaryState::Succeeded);
+    let next = seen.step();
+    assert_eq!(next.actions, [Action::Label(Labels::All)]);
+    let transaction = next.status.transaction.unwrap();
+    assert_eq!(transaction.job, installed.job, "installed once");
+}
+
+#[test]
+fn a_canary_that_changes_while_it_runs_is_started_anew() {
+    let mut seen = verifying();
+    seen.canaries_are(&CanaryState::Succeeded);
+    let old = seen.canaries[0].name.clone();
+    seen.goal.canary_hash = Some("other".into());
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Verifying);
+    assert_eq!(next.actions, [Action::DeleteCanary(old.clone())]);
+    let [Action::CreateCanary { name, .. }] = &seen.step().actions[..] else {
+        panic!("a new canary");
+    };
+    assert_ne!(*name, old);
+}
+
+#[test]
+fn a_reboot_needs_the_installer_even_if_the_canary_is_new() {
+    let mut seen = ready();
+    seen.goal.canary_hash = Some("server".into());
+    seen.node_mut().boot_id = "other".into();
+    assert_eq!(seen.step().status.phase, Phase::Installing);
+}
+
+#[test]
+fn what_failed_before_is_not_held_against_something_else() {
+    let mut seen = installing();
+    seen.reports("install", "failed", "Trouble");
+    assert_eq!(seen.step().status.failures, 1);
+    seen.later(60);
+    assert_eq!(seen.clone().step().status.failures, 1, "the same again");
+    seen.goal.hash = "new".into();
+    assert_eq!(seen.step().status.failures, 0);
+}
+
+#[test]
 fn another_node_of_the_same_name_starts_afresh() {
     let mut seen = ready();
     let old = seen.object.status.clone().unwrap().transaction.unwrap();

@@ -43,7 +43,10 @@ fn seen(wanted: &[&str], objects: &[Arc<NodeShim>]) -> Observed {
         wanted: wanted.iter().map(|name| (*name).to_owned()).collect(),
         touched: false,
         objects: objects.to_vec(),
-        goals: ["new".to_owned(), "new-arm".to_owned()],
+        asked: Asked {
+            goals: ["new".to_owned(), "new-arm".to_owned()],
+            canary: None,
+        },
         conflicts: Vec::new(),
     }
 }
