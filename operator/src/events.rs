@@ -24,6 +24,8 @@ pub enum Reason {
     InstallStarted,
     /// The installer has done it.
     Installed,
+    /// The installer has seen something worth knowing on the node.
+    Noted,
     /// The installer has left the node alone, on purpose.
     InstallRefused,
     /// The installer has put the node back.
@@ -90,6 +92,7 @@ impl Reason {
         match self {
             Self::InstallStarted
             | Self::Installed
+            | Self::Noted
             | Self::InstallRefused
             | Self::InstallRolledBack
             | Self::InstallFailed

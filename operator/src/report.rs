@@ -9,6 +9,8 @@ const MAX_REASON: usize = 64;
 const MAX_MESSAGE: usize = 2048;
 const MAX_HANDLERS: usize = 16;
 const MAX_HANDLER: usize = 63;
+const MAX_NOTES: usize = 16;
+const MAX_NOTE: usize = 1024;
 
 /// How an installer run ended.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,9 @@ pub struct Report {
     /// Whether containerd was restarted.
     #[serde(default)]
     pub restarted: bool,
+    /// What is worth knowing besides, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
     #[serde(default)]
     steps: Vec<Step>,
 }
@@ -170,6 +175,11 @@ impl Report {
         for handler in &mut report.handlers {
             *handler = clean(handler, MAX_HANDLER);
         }
+        report.notes.truncate(MAX_NOTES);
+        for note in &mut report.notes {
+            *note = clean(note, MAX_NOTE);
+        }
+        report.notes.retain(|note| !note.is_empty());
         Ok(report)
     }
 
@@ -240,6 +250,22 @@ mod tests {
         assert_eq!(report.outcome, Outcome::Done);
         assert_eq!(report.duration_ms(), 705);
         assert_eq!(report.containerd.unwrap().method.as_deref(), Some("dropIn"));
+    }
+
+    #[test]
+    fn notes_are_bounded_lines() {
+        let noted = |notes: &[String]| {
+            let notes = serde_json::to_string(notes).unwrap();
+            let text = GOOD.replace("\"steps\"", &format!("\"notes\":{notes},\"steps\""));
+            Report::parse(&text, Operation::Install, 0).unwrap().notes
+        };
+        assert_eq!(noted(&[]), <[String; 0]>::default());
+        let odd = ["two\nlines".to_owned(), " ".to_owned(), "x".repeat(2000)];
+        let notes = noted(&odd);
+        assert_eq!(notes[0], "two lines");
+        assert_eq!(notes.len(), 2, "one says nothing");
+        assert_eq!(notes[1].len(), MAX_NOTE);
+        assert_eq!(noted(&vec!["n".to_owned(); 40]).len(), MAX_NOTES);
     }
 
     #[test]

@@ -196,6 +196,10 @@ pub struct LastReport {
     /// One sentence.
     #[schemars(length(max = 2048))]
     pub message: String,
+    /// What is worth knowing besides, a sentence each: leftovers, settings that images will want.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    pub notes: Vec<String>,
     /// Whether containerd was restarted.
     #[serde(default)]
     pub restarted: bool,

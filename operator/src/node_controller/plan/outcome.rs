@@ -11,6 +11,7 @@ use crate::report::{Outcome, Report, clean};
 
 /// Takes in a report; says whether the node now is as asked.
 pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
+    note(draft, report);
     draft.status.last_report = Some(short(report, draft.now()));
     match (report.outcome, report.operation) {
         (Outcome::Done | Outcome::Unchanged, Operation::Install) => {
@@ -46,6 +47,14 @@ pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
         }
     }
     false
+}
+
+/// Tells what the report says besides; once, though each try again says it again.
+fn note(draft: &mut Draft<'_>, report: &Report) {
+    let told = draft.status.last_report.as_ref().map(|last| &last.notes);
+    if !report.notes.is_empty() && told != Some(&report.notes) {
+        draft.event(Reason::Noted, report.notes.join("; "));
+    }
 }
 
 /// The Job is over and nobody knows what it did.
@@ -92,6 +101,7 @@ fn short(report: &Report, time: Time) -> LastReport {
         outcome: report.outcome.as_str().to_owned(),
         reason: report.reason.clone(),
         message: report.message.clone(),
+        notes: report.notes.clone(),
         restarted: report.restarted,
         duration_ms: report.duration_ms(),
         time,

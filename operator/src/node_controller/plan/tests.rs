@@ -241,6 +241,39 @@ fn ready_says_so_in_conditions_status_and_events() {
 }
 
 #[test]
+fn what_the_installer_notes_is_kept_and_told_once() {
+    let noted = |seen: &mut Observed, outcome: &str, notes: &[&str]| {
+        seen.reports("install", outcome, "Reason");
+        let JobState::Reported(report) = &mut seen.job else {
+            unreachable!("it has just reported");
+        };
+        report.notes = notes.iter().map(|note| (*note).to_owned()).collect();
+        seen.step()
+    };
+    let mut seen = installing();
+    let next = noted(&mut seen, "refused", &["/opt/kwasm is left", "and more"]);
+    assert_eq!(reasons(&next), [Reason::Noted, Reason::InstallRefused]);
+    assert_eq!(next.events[0].note, "/opt/kwasm is left; and more");
+    assert_eq!(next.status.last_report.unwrap().notes.len(), 2);
+    for (notes, told) in [
+        (
+            &["/opt/kwasm is left", "and more"][..],
+            vec![Reason::InstallRefused],
+        ),
+        (
+            &["something else"],
+            vec![Reason::Noted, Reason::InstallRefused],
+        ),
+        (&[], vec![Reason::InstallRefused]),
+    ] {
+        seen.later(10_000);
+        seen.step();
+        let next = noted(&mut seen, "refused", notes);
+        assert_eq!(reasons(&next), told, "{notes:?}");
+    }
+}
+
+#[test]
 fn a_ready_node_rests() {
     let mut seen = ready();
     seen.step();
