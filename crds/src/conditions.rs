@@ -1,4 +1,7 @@
-//! meta/v1 conditions: the three types every Slipway object carries, and how a list of them is renewed.
+//! meta/v1 conditions: the types that Slipway objects carry, and how a list of them is renewed.
+//!
+//! `Ready`, `Progressing` and `Degraded` are for people and always there. `Reconciling` and `Stalled` are for what
+//! reads kstatus (Flux, Argo CD, `helm --wait`): each is there while it is true, never both.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -9,10 +12,15 @@ pub const PROGRESSING: &str = "Progressing";
 /// Something needs a look, be it ready or not.
 pub const DEGRADED: &str = "Degraded";
 
+/// kstatus: not as asked for yet, and on the way.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: not as asked for, and not getting there as things are, though it may be tried again.
+pub const STALLED: &str = "Stalled";
+
 /// One condition to be set, before times are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// One of [`READY`], [`PROGRESSING`], [`DEGRADED`].
+    /// One of the types of this module.
     pub type_: &'static str,
     /// True or False; Unknown is not used, the operator always knows.
     pub status: bool,
@@ -48,6 +56,12 @@ pub fn renew(
             }
         })
         .collect()
+}
+
+/// Whether there is a condition of this type, and it is true.
+#[must_use]
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
 /// The condition of this type.

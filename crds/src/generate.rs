@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
 use kube::CustomResourceExt as _;
+use serde_json::json;
 
 use crate::{NodeShim, Shim};
 
@@ -40,6 +42,23 @@ pub enum Error {
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![NodeShim::crd(), Shim::crd()]
+        .into_iter()
+        .map(unobserved)
+        .collect()
+}
+
+/// An object that nobody has looked at yet says so. Without it kstatus takes one without conditions for done, so that
+/// whoever waits for it would not wait.
+fn unobserved(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut();
+        let root = schema.and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = root.and_then(|root| root.properties.as_mut());
+        if let Some(status) = properties.and_then(|all| all.get_mut("status")) {
+            status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+        }
+    }
+    definition
 }
 
 /// Each definition's file name and YAML.

@@ -93,7 +93,7 @@ pub struct NodeShimStatus {
     /// Where the node stands, in one word.
     #[serde(default)]
     pub phase: Phase,
-    /// Ready, Progressing and Degraded.
+    /// Ready, Progressing and Degraded; Reconciling or Stalled while that is true (kstatus).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -113,8 +113,8 @@ pub struct ShimStatus {
     /// The generation of the spec this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Progressing and Degraded. Ready is true when every node has what the spec asks for, and a Wasm pod has
-    /// run on each.
+    /// Ready, Progressing and Degraded; Reconciling or Stalled while that is true (kstatus). Ready is true when every
+    /// node has what the spec asks for, and a Wasm pod has run on each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -55,6 +55,19 @@ fn conditions_merge_by_type() {
 }
 
 #[test]
+fn an_object_that_was_not_looked_at_is_not_taken_for_done() {
+    for kind in ["NodeShim", "Shim"] {
+        let status = &schema(kind)["properties"]["status"];
+        assert_eq!(
+            status["default"],
+            serde_json::json!({"observedGeneration": -1}),
+            "{kind}"
+        );
+        assert_eq!(status["required"], Value::Null, "the default is valid");
+    }
+}
+
+#[test]
 fn the_spec_is_immutable_and_bounded() {
     let spec = &schema("NodeShim")["properties"]["spec"];
     assert_eq!(

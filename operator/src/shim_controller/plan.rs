@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, Setting, find, renew};
+use slipway_crds::conditions::{
+    DEGRADED, PROGRESSING, READY, RECONCILING, STALLED, Setting, find, is_true, renew,
+};
 use slipway_crds::shim::NodeCounts;
 use slipway_crds::{NodeShim, Phase, Shim, ShimStatus, labels};
 
@@ -65,7 +67,11 @@ pub fn plan(seen: &Observed) -> Plan {
     let old = shim.status.clone().unwrap_or_default();
     let tally = Tally::of(seen);
     let (ready, progressing, degraded) = tally.verdicts(seen);
-    let settings = [ready, progressing, degraded];
+    let stage = tally.stage(&progressing);
+    let settings: Vec<_> = [ready, progressing, degraded]
+        .into_iter()
+        .chain(stage)
+        .collect();
     let conditions = renew(
         &old.conditions,
         &settings,
@@ -111,6 +117,10 @@ struct Tally {
     stopped: Option<String>,
     /// What the first node that is not ready waits for.
     waits: Option<String>,
+    /// The first node, by name, that does not get there as things are, and why.
+    stalled: Option<String>,
+    /// Nodes that are on their way.
+    moving: u32,
 }
 
 impl Tally {
@@ -118,7 +128,8 @@ impl Tally {
         let mut objects: Vec<&NodeShim> = seen.objects.iter().map(Arc::as_ref).collect();
         objects.sort_by(|a, b| a.spec.node_name.cmp(&b.spec.node_name));
         let mut counts = NodeCounts::default();
-        let (mut failed, mut waits) = (None, None);
+        let (mut failed, mut waits, mut stalled) = (None, None, None);
+        let mut moving = 0;
         let mut claimed = BTreeSet::new();
         for object in objects {
             let node = &object.spec.node_name;
@@ -130,19 +141,26 @@ impl Tally {
             claimed.insert(node);
             counts.ready += u32::from(proof.is_some());
             counts.updated += u32::from(updated);
+            let why = status.last_error.as_deref().unwrap_or("no reason given");
+            let is_stalled = status.phase == Phase::Failed || is_true(&status.conditions, STALLED);
+            if is_stalled {
+                stalled.get_or_insert_with(|| format!("node {node}: {why}"));
+            }
             if status.phase == Phase::Failed {
                 counts.failed += 1;
-                let why = status.last_error.as_deref().unwrap_or("no reason given");
                 failed.get_or_insert_with(|| format!("node {node}: {why}"));
             } else if leaves || !updated || status.phase != Phase::Ready {
                 counts.progressing += 1;
+                moving += u32::from(!is_stalled);
                 let found = find(&status.conditions, PROGRESSING);
                 let found = found.filter(|condition| !condition.message.is_empty());
                 waits = waits.or_else(|| Some(format!("node {node}: {}", found?.message)));
             }
         }
         let unclaimed = seen.wanted.iter().filter(|node| !claimed.contains(node));
-        counts.progressing += count(unclaimed.count());
+        let unclaimed = count(unclaimed.count());
+        counts.progressing += unclaimed;
+        moving += unclaimed;
         counts.desired = count(seen.wanted.len());
         let stops = seen.shim.spec.rollout.stops_on_failure() && counts.updated < counts.desired;
         let culprit = rollout::first_failed(&seen.shim.name_any(), &seen.asked, &seen.objects);
@@ -156,6 +174,21 @@ impl Tally {
             failed,
             stopped,
             waits,
+            stalled,
+            moving,
+        }
+    }
+
+    /// Reconciling or Stalled, if either. As long as a node is on its way there is progress.
+    fn stage(&self, progressing: &Setting) -> Option<Setting> {
+        let stuck = self.stalled.as_ref().filter(|_| self.moving == 0);
+        match (&self.stopped, stuck) {
+            (Some(why), _) => Some(set(STALLED, true, "RolloutStopped", why)),
+            (None, Some(why)) => Some(set(STALLED, true, "NodesFailed", why)),
+            (None, None) => progressing.status.then(|| Setting {
+                type_: RECONCILING,
+                ..progressing.clone()
+            }),
         }
     }
 

@@ -1,8 +1,12 @@
 //! A status as meta/v1 conditions.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, Setting, find, renew};
+use slipway_crds::conditions::{
+    DEGRADED, PROGRESSING, READY, RECONCILING, STALLED, Setting, find, renew,
+};
 use slipway_crds::{NodeShim, NodeShimStatus, Phase};
+
+use crate::rollout::STOPPED;
 
 /// The verdict an earlier plan wrote, for a plan that has nothing to add. `Progressing` carries it in
 /// every phase, while `Ready` speaks of the proof as long as that stands.
@@ -11,7 +15,7 @@ pub(super) fn verdict_of(status: &NodeShimStatus) -> Option<(String, String)> {
     Some((carrier.reason.clone(), carrier.message.clone()))
 }
 
-/// The three conditions of `status`, given why it stands where it stands.
+/// The conditions of `status`, given why it stands where it stands.
 pub(super) fn of(
     status: &NodeShimStatus,
     object: &NodeShim,
@@ -53,9 +57,23 @@ pub(super) fn of(
     } else {
         setting(DEGRADED, false, "AsExpected", "")
     };
+    // A try after a failure is not taken for progress before it has succeeded: who watches would see the node fail and
+    // recover for ever.
+    let stage = if status.phase == Phase::Failed || reason == STOPPED {
+        Some(setting(STALLED, true, reason, message))
+    } else if status.failures > 0 && at_work {
+        let why = status.last_error.as_deref().unwrap_or(message);
+        Some(setting(STALLED, true, "Retrying", why))
+    } else {
+        at_work.then(|| setting(RECONCILING, true, reason, message))
+    };
+    let settings: Vec<_> = [ready, progressing, degraded]
+        .into_iter()
+        .chain(stage)
+        .collect();
     renew(
         &status.conditions,
-        &[ready, progressing, degraded],
+        &settings,
         object.metadata.generation,
         now,
     )

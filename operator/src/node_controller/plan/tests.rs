@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
-use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, find};
+use slipway_crds::conditions::{DEGRADED, PROGRESSING, READY, RECONCILING, STALLED, find, is_true};
 use slipway_crds::shim::CanarySuccess;
 use slipway_crds::{NodeShim, NodeShimSpec, Shim};
 
@@ -270,6 +270,67 @@ fn what_the_installer_notes_is_kept_and_told_once() {
         seen.step();
         let next = noted(&mut seen, "refused", notes);
         assert_eq!(reasons(&next), told, "{notes:?}");
+    }
+}
+
+/// What kstatus makes of it (`checkGenericProperties` and `checkReadyCondition` of
+/// cli-utils/pkg/kstatus/status, as Flux uses it).
+fn kstatus(plan: &Plan) -> &'static str {
+    let all = &plan.status.conditions;
+    let is = |type_: &str| is_true(all, type_);
+    assert!(!(is(RECONCILING) && is(STALLED)), "{all:?}");
+    match (is(RECONCILING), is(STALLED), is(READY)) {
+        (true, _, _) => "InProgress",
+        (_, true, _) => "Failed",
+        (_, _, true) => "Current",
+        _ => "InProgress",
+    }
+}
+
+#[test]
+fn who_reads_kstatus_is_told_the_truth_all_along() {
+    let mut seen = fresh();
+    assert_eq!(kstatus(&seen.step()), "InProgress");
+    seen.reports("install", "done", "Installed");
+    assert_eq!(kstatus(&seen.step()), "InProgress", "it is not proven");
+    seen.canaries_are(&CanaryState::Succeeded);
+    assert_eq!(kstatus(&seen.step()), "Current");
+    seen.canaries.clear();
+
+    seen.goal.hash = "new".into();
+    assert_eq!(kstatus(&seen.step()), "InProgress", "an upgrade");
+    seen.reports("install", "rolledBack", "ContainerdNotReady");
+    assert_eq!(kstatus(&seen.step()), "Failed");
+    seen.later(60);
+    let again = seen.step();
+    assert_eq!(again.status.phase, Phase::Installing);
+    assert_eq!(kstatus(&again), "Failed", "a try is no progress");
+    let stalled = find(&again.status.conditions, STALLED).unwrap();
+    assert_eq!(stalled.reason, "Retrying");
+    assert!(stalled.message.contains("ContainerdNotReady"));
+    let mut better = seen.clone();
+    better.goal.hash = "better".into();
+    better.job = JobState::Missing;
+    assert_eq!(kstatus(&better.step()), "InProgress", "something else");
+    seen.reports("install", "done", "Installed");
+    seen.step();
+    seen.canaries_are(&CanaryState::Succeeded);
+    assert_eq!(kstatus(&seen.step()), "Current");
+}
+
+#[test]
+fn what_waits_for_others_is_in_progress_and_what_was_stopped_is_not() {
+    for (change, wanted) in [
+        (
+            (|seen| seen.turn = false) as fn(&mut Observed),
+            "InProgress",
+        ),
+        (|seen| seen.node_mut().ready = false, "InProgress"),
+        (|seen| seen.stopped = Some("node a".into()), "Failed"),
+        (|seen| seen.taken = Some("another's".into()), "Failed"),
+        (|seen| seen.unsupported = Some("s390x".into()), "Failed"),
+    ] {
+        assert_eq!(kstatus(&fresh().with(change).step()), wanted);
     }
 }
 

@@ -136,6 +136,69 @@ fn without_a_stop_the_others_go_on() {
     assert_eq!(condition(&plan, PROGRESSING).0, "True");
 }
 
+/// As the tests of a node's plan have it.
+fn kstatus(plan: &Plan) -> (&'static str, String) {
+    let all = &plan.status.conditions;
+    let is = |type_: &str| is_true(all, type_);
+    assert!(!(is(RECONCILING) && is(STALLED)), "{all:?}");
+    let said = |type_: &str| find(all, type_).unwrap().reason.clone();
+    match (is(RECONCILING), is(STALLED), is(READY)) {
+        (true, _, _) => ("InProgress", said(RECONCILING)),
+        (_, true, _) => ("Failed", said(STALLED)),
+        (_, _, true) => ("Current", said(READY)),
+        _ => ("InProgress", said(READY)),
+    }
+}
+
+#[test]
+fn who_reads_kstatus_is_told_the_truth_all_along() {
+    let told = |nodes: &[Arc<NodeShim>], stops: bool| {
+        let mut seen = seen(&["a", "b"], nodes);
+        Arc::make_mut(&mut seen.shim).spec.rollout.stop_on_failure = Some(stops);
+        let (status, reason) = kstatus(&plan(&seen));
+        format!("{status} {reason}")
+    };
+    let failed = |name| node(name, "Failed", None, "new", 1);
+    let retried = |name| {
+        let mut object = NodeShim::clone(&node(name, "Installing", None, "new", 1));
+        let status = object.status.as_mut().unwrap();
+        let stalled = set(STALLED, true, "Retrying", "");
+        let now = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        status.conditions = renew(&[], &[stalled], None, &now);
+        Arc::new(object)
+    };
+    let (old, new) = (ready("b", "old"), ready("b", "new"));
+    for (nodes, stops, wanted) in [
+        (
+            vec![ready("a", "new"), new.clone()],
+            true,
+            "Current AllNodesReady",
+        ),
+        (
+            vec![ready("a", "new"), old.clone()],
+            true,
+            "InProgress RollingOut",
+        ),
+        (vec![ready("a", "new")], true, "InProgress RollingOut"),
+        (
+            vec![failed("a"), old.clone()],
+            true,
+            "Failed RolloutStopped",
+        ),
+        (
+            vec![retried("a"), old.clone()],
+            true,
+            "Failed RolloutStopped",
+        ),
+        (vec![failed("a"), old], false, "InProgress RollingOut"),
+        (vec![failed("a"), new.clone()], false, "Failed NodesFailed"),
+        (vec![retried("a"), new], false, "Failed NodesFailed"),
+    ] {
+        assert_eq!(told(&nodes, stops), wanted);
+    }
+    assert_eq!(kstatus(&plan(&seen(&[], &[]))).0, "Current", "no nodes");
+}
+
 #[test]
 fn nodes_without_an_object_yet_are_on_their_way() {
     let plan = plan(&seen(&["a", "b"], &[ready("a", "new")]));
