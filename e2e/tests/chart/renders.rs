@@ -153,6 +153,47 @@ async fn nodes_are_cleaned_before_anything_is_deleted() {
     assert_snapshot!(text);
 }
 
+/// The pods' labels of a template, by the line they stand in.
+async fn pod_labels(template: &str) -> Vec<String> {
+    let text = render(&["--show-only", template]).await;
+    let (_, pod) = text.split_once("\n  template:").expect("a pod template");
+    let (labels, _) = pod.split_once("\n    spec:").expect("a pod");
+    let labels = labels.lines().map(str::trim);
+    labels
+        .filter(|line| line.starts_with("app.kubernetes.io/"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test]
+async fn the_network_policy_is_for_the_operator_and_for_who_cleans_up() {
+    let text = render(&[
+        "--set",
+        "networkPolicy.enabled=true,networkPolicy.apiServerPorts={8443}",
+        "--show-only",
+        "templates/networkpolicy.yaml",
+    ])
+    .await;
+    assert_snapshot!(text);
+    for (template, component) in [
+        ("templates/deployment.yaml", "operator"),
+        ("templates/cleanup.yaml", "cleanup"),
+    ] {
+        let labels = pod_labels(template).await;
+        for label in [
+            "app.kubernetes.io/name: slipway",
+            "app.kubernetes.io/instance: kwasm-operator",
+            &format!("app.kubernetes.io/component: {component}"),
+        ] {
+            assert!(
+                labels.iter().any(|found| found == label),
+                "{template}: {labels:?}"
+            );
+        }
+        assert!(text.contains(component), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn kwasm_names_of_values_are_understood() {
     let text = render(&[

@@ -42,6 +42,7 @@ fn transaction() -> Transaction {
         operation: Operation::Install,
         job: "slipway-install-abc".into(),
         goal: "goal".into(),
+        canary: None,
         start_time: Time(Timestamp::UNIX_EPOCH),
         verify_time: None,
     }
