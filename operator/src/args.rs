@@ -29,9 +29,12 @@ pub enum Command {
 /// What `run` takes.
 #[derive(Parser, Debug, Clone)]
 pub struct RunArgs {
-    /// Namespace of the installer Jobs, the canary pods and the Lease [env also: `POD_NAMESPACE`].
+    /// Namespace of the Lease and of the default Shim's ConfigMap [env also: `POD_NAMESPACE`].
     #[arg(long, env = "CONTROLLER_NAMESPACE")]
     pub namespace: Option<String>,
+    /// Namespace of the installer Jobs and the canary pods; default: the operator's.
+    #[arg(long, env = "SLIPWAY_INSTALLER_NAMESPACE")]
+    pub installer_namespace: Option<String>,
     /// Who this process is among its replicas; default: the host's name.
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,

@@ -139,7 +139,7 @@ async fn work(
     let settings = &context.settings;
     let wakes = caches::watch(
         &context.client,
-        &settings.namespace,
+        &settings.installer.namespace,
         &context.caches,
         writers,
         tasks,

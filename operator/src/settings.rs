@@ -13,7 +13,7 @@ use crate::args::RunArgs;
 /// What the whole operator goes by.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Namespace of Jobs, canary pods and the Lease.
+    /// Namespace of the Lease and of the default `Shim`'s `ConfigMap`.
     pub namespace: String,
     /// Who this process is among its replicas.
     pub identity: String,
@@ -34,6 +34,8 @@ pub struct Settings {
 /// The installer: its image, and how its Jobs run.
 #[derive(Clone, Debug)]
 pub struct InstallerSettings {
+    /// Namespace of Jobs and canary pods.
+    pub namespace: String,
     /// Image that carries installer, bundled shim and canary.
     pub image: String,
     /// Pull policy of that image.
@@ -109,6 +111,8 @@ impl Settings {
         if args.installer_image.trim().is_empty() {
             return Err(Error::NoImage);
         }
+        let own = args.installer_namespace.filter(|name| !name.is_empty());
+        let installer_namespace = own.unwrap_or_else(|| namespace.clone());
         Ok(Self {
             namespace,
             identity,
@@ -118,6 +122,7 @@ impl Settings {
             listen: args.listen,
             default_shim: args.default_shim.filter(|name| !name.is_empty()),
             installer: InstallerSettings {
+                namespace: installer_namespace,
                 image: args.installer_image.trim().to_owned(),
                 pull_policy: args.installer_pull_policy,
                 install_root: check_root(args.install_root)?,
@@ -158,6 +163,7 @@ pub(crate) fn test_settings() -> Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         default_shim: None,
         installer: InstallerSettings {
+            namespace: "kwasm".into(),
             image: "slipway/node-installer:test".into(),
             pull_policy: PullPolicy::IfNotPresent,
             install_root: "/opt/slipway".into(),
@@ -204,6 +210,18 @@ mod tests {
         ] {
             let error = settings(&[flag]).unwrap_err().to_string();
             assert!(error.contains(says), "{flag}: {error}");
+        }
+    }
+
+    #[test]
+    fn installers_have_the_operators_namespace_or_one_of_their_own() {
+        for (flag, wanted) in [
+            ("--installer-namespace=", "kwasm"),
+            ("--installer-namespace=nodes", "nodes"),
+        ] {
+            let settings = settings(&[flag]).unwrap();
+            assert_eq!(settings.installer.namespace, wanted);
+            assert_eq!(settings.namespace, "kwasm");
         }
     }
 

@@ -63,6 +63,25 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where installer and canary pods run. */}}
+{{- define "slipway.installerNamespace" -}}
+{{- .Values.installer.namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The PriorityClass that the chart makes. */}}
+{{- define "slipway.priorityClass" -}}
+{{- .Values.priorityClass.name | default (include "slipway.fullname" .) -}}
+{{- end -}}
+
+{{/* The PriorityClass of pods, of (dict "own" <theirs> "root" $): their own, or the chart's, or none. */}}
+{{- define "slipway.priorityClassName" -}}
+{{- if .own -}}
+{{- .own -}}
+{{- else if .root.Values.priorityClass.create -}}
+{{- include "slipway.priorityClass" .root -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The ConfigMap by which the operator makes the Shim `slipway`. */}}
 {{- define "slipway.defaultShimName" -}}
 {{- printf "%s-default-shim" (include "slipway.fullname" . | trunc 50 | trimSuffix "-") -}}

@@ -101,7 +101,7 @@ pub struct Transaction {
     pub number: u32,
     /// What it does.
     pub operation: Operation,
-    /// Name of its Job, in the operator's namespace.
+    /// Name of its Job, in the namespace of the installer's pods.
     #[schemars(length(max = 63))]
     pub job: String,
     /// Hash of what was asked for (image, shim, handlers, install root).

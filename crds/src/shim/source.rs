@@ -100,7 +100,7 @@ pub struct Image {
     /// When to pull it.
     #[serde(default)]
     pub pull_policy: PullPolicy,
-    /// Secrets in the operator's namespace to pull it with, besides those of the installer.
+    /// Secrets in the namespace of the installer's pods to pull it with, besides those of the installer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

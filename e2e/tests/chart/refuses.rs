@@ -77,6 +77,64 @@ async fn values_kubernetes_or_containerd_would_refuse_later() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_helm_makes_itself() {
+    let set = "installer.createNamespace=true";
+    refused(set, "installer.createNamespace", "name another").await;
+    refused(
+        "installer.createNamespace=true,installer.namespace=kwasm",
+        "installer.createNamespace",
+        "name another",
+    )
+    .await;
+    refused(
+        "installer.namespace=A_B",
+        "/installer/namespace",
+        "does not match",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_installer_pods_could_not_have() {
+    refused(
+        "priorityClass.value=2000000000",
+        "/priorityClass/value",
+        "maximum",
+    )
+    .await;
+    refused(
+        "priorityClass.createe=true",
+        "/priorityClass",
+        "'createe' not allowed",
+    )
+    .await;
+    refused(
+        "installer.tolerations[0].keys=a",
+        "/installer/tolerations/0",
+        "'keys' not allowed",
+    )
+    .await;
+    refused(
+        "installer.tolerations[0].operator=Is",
+        "/installer/tolerations/0/operator",
+        "one of",
+    )
+    .await;
+    refused(
+        "installer.resources.limit.cpu=1",
+        "/installer/resources",
+        "'limit' not allowed",
+    )
+    .await;
+    refused(
+        "installer.imagePullSecrets={a}",
+        "/installer/imagePullSecrets/0",
+        "want object",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_service_account_of_nobody() {
     refused(
         "serviceAccount.create=false",

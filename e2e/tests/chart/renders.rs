@@ -58,10 +58,88 @@ async fn everything_set() {
             "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op",
             "--set", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.test:3128",
             "--set", "podLabels.f=g,podAnnotations.h=i,priorityClassName=system-cluster-critical",
+            "--set", "installer.namespace=nodes,installer.createNamespace=true,installer.imagePullSecrets[0].name=nodes-pull",
+            "--set", "priorityClass.create=true,priorityClass.name=wasm",
             "--set", "service.type=NodePort,service.port=80,service.annotations.j=k",
         ])
         .await
     );
+}
+
+/// The settings of installer and canary pods, as the operator will read them.
+async fn installer_pod(args: &[&str]) -> serde_json::Value {
+    let mut all = vec!["--show-only", "templates/deployment.yaml"];
+    all.extend(args);
+    let text = render(&all).await;
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !line.contains("SLIPWAY_INSTALLER_POD"));
+    let value = lines.nth(1).expect("its value").trim();
+    let quoted = value.strip_prefix("value: ").expect("a value");
+    let json: String = serde_json::from_str(quoted).expect("a string");
+    serde_json::from_str(&json).expect("it is JSON")
+}
+
+#[tokio::test]
+async fn installers_may_have_a_namespace_of_their_own() {
+    let own = [
+        "--set",
+        "installer.namespace=slipway-nodes,installer.createNamespace=true",
+    ];
+    let rbac = [&own[..], &["--show-only", "templates/rbac.yaml"]].concat();
+    assert_snapshot!(render(&rbac).await);
+    let namespace = [
+        &own[..],
+        &["--show-only", "templates/installer-namespace.yaml"],
+    ]
+    .concat();
+    assert_snapshot!(render(&namespace).await);
+    let text = render(&own).await;
+    let name = "- name: SLIPWAY_INSTALLER_NAMESPACE\n              value: \"slipway-nodes\"";
+    assert!(text.contains(name), "{text}");
+    let text = render(&[]).await;
+    assert!(!text.contains("kind: Namespace"), "only when asked for");
+    assert!(!text.contains("SLIPWAY_INSTALLER_NAMESPACE"));
+}
+
+#[tokio::test]
+async fn installer_pods_have_what_the_values_say() {
+    assert_eq!(installer_pod(&[]).await, json!({}));
+    let secrets = "imagePullSecrets[0].name=both";
+    let pod = installer_pod(&["--set", secrets]).await;
+    assert_eq!(pod, json!({"imagePullSecrets": [{"name": "both"}]}));
+    let own = "installer.imagePullSecrets[0].name=own";
+    let pod = installer_pod(&["--set", secrets, "--set", own]).await;
+    assert_eq!(pod, json!({"imagePullSecrets": [{"name": "own"}]}));
+    let amounts = "installer.resources.limits.cpu=1,installer.resources.requests.memory=64Mi";
+    let pod = installer_pod(&["--set", amounts]).await;
+    let wanted = json!({"resources": {"limits": {"cpu": "1"}, "requests": {"memory": "64Mi"}}});
+    assert_eq!(pod, wanted, "text, as the API has it");
+}
+
+#[tokio::test]
+async fn one_priority_class_for_all_pods_that_name_no_other() {
+    let make = [
+        "--set",
+        "priorityClass.create=true,priorityClass.value=1000",
+    ];
+    let class = [&make[..], &["--show-only", "templates/priorityclass.yaml"]].concat();
+    assert_snapshot!(render(&class).await);
+    assert_eq!(
+        installer_pod(&make).await,
+        json!({"priorityClassName": "kwasm-operator-slipway"})
+    );
+    let named = "priorityClass.name=wasm,installer.priorityClassName=system-node-critical";
+    let named = [&make[..], &["--set", named]].concat();
+    assert_eq!(
+        installer_pod(&named).await,
+        json!({"priorityClassName": "system-node-critical"})
+    );
+    for template in ["templates/deployment.yaml", "templates/cleanup.yaml"] {
+        let args = [&named[..], &["--show-only", template]].concat();
+        assert!(render(&args).await.contains("priorityClassName: wasm\n"));
+    }
+    assert!(!render(&[]).await.contains("PriorityClass"));
 }
 
 #[tokio::test]

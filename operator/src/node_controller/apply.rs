@@ -72,7 +72,7 @@ pub async fn write_status(
 async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), kube::Error> {
     let object = &seen.object;
     let name = object.name_any();
-    let namespace = context.settings.namespace.as_str();
+    let namespace = context.settings.installer.namespace.as_str();
     let objects: Api<NodeShim> = Api::all(context.client.clone());
     let frame = Frame {
         object,

@@ -20,7 +20,7 @@ pub use job::job;
 pub struct Frame<'a> {
     /// Whose they are.
     pub object: &'a NodeShim,
-    /// The operator's namespace.
+    /// The namespace of installers and canaries.
     pub namespace: &'a str,
     /// What the node is to have.
     pub goal: &'a Goal,

@@ -232,7 +232,7 @@ async fn job(
     context: &Context,
     now: Timestamp,
 ) -> Result<JobState, kube::Error> {
-    let namespace = &context.settings.namespace;
+    let namespace = &context.settings.installer.namespace;
     let name = &transaction.job;
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
     let cached = context

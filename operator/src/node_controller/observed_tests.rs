@@ -18,6 +18,7 @@ fn transaction() -> Transaction {
         operation: Operation::Install,
         job: "slipway-install-x".into(),
         goal: "g".into(),
+        canary: None,
         start_time: Time(Timestamp::UNIX_EPOCH),
         verify_time: None,
     }

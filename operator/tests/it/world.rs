@@ -53,6 +53,7 @@ fn settings() -> Settings {
         "--namespace=kwasm",
         "--identity=test",
         "--installer-image=image:1",
+        "--installer-namespace=nodes",
     ];
     match Args::try_parse_from(argv).expect("good arguments").command {
         Command::Run(args) => Settings::from_args(*args).expect("good settings"),
@@ -171,7 +172,7 @@ impl World {
                 "install"
             };
             self.api.put(
-                &format!("/api/v1/namespaces/kwasm/pods/{name}-x"),
+                &format!("/api/v1/namespaces/nodes/pods/{name}-x"),
                 job_pod(&job, operation, outcome),
             );
             self.api.edit(&path, |job| {
@@ -283,7 +284,7 @@ fn job_pod(job: &Value, operation: &str, outcome: &str) -> Value {
     let name = job["metadata"]["name"].as_str().expect("a name");
     json!({
         "metadata": {
-            "name": format!("{name}-x"), "namespace": "kwasm",
+            "name": format!("{name}-x"), "namespace": "nodes",
             "labels": {
                 "batch.kubernetes.io/job-name": name,
                 "app.kubernetes.io/component": "installer",

@@ -146,6 +146,39 @@ fn a_shim_from_an_image_is_copied_by_our_own_program() {
     insta::assert_yaml_snapshot!(job_of("spin", spec, Operation::Install));
 }
 
+/// What docs/security.md says of the installer's pods.
+#[test]
+fn only_the_installer_itself_has_power_over_the_node() {
+    let image = r#"{"source":{"image":{"reference":"mirror.test/spin:1","binary":"x"}},"handlers":[{"name":"spin"}]}"#;
+    let bundled = r#"{"source":{"bundled":{}},"handlers":[{"name":"spin"}]}"#;
+    for (spec, operation) in [
+        (URL, Operation::Install),
+        (image, Operation::Install),
+        (bundled, Operation::Install),
+        (URL, Operation::Uninstall),
+    ] {
+        let pod = job_of("spin", spec, operation);
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        assert_eq!((pod.host_network, pod.host_ipc), (None, None));
+        let before = pod.init_containers.unwrap_or_default();
+        for container in before.iter().chain(&pod.containers) {
+            let is_installer = container.name == "installer";
+            let rights = container.security_context.as_ref().unwrap();
+            assert_eq!(rights.read_only_root_filesystem, Some(true));
+            assert_eq!(rights.privileged == Some(true), is_installer);
+            assert_eq!(rights.run_as_non_root == Some(true), !is_installer);
+            let added = rights
+                .capabilities
+                .as_ref()
+                .and_then(|all| all.add.as_ref());
+            assert_eq!(added, None);
+            let mounts = container.volume_mounts.iter().flatten();
+            let sees_host = mounts.clone().any(|mount| mount.name == "host");
+            assert_eq!(sees_host, is_installer, "{}", container.name);
+        }
+    }
+}
+
 #[test]
 fn an_adopted_shim_and_an_uninstall_need_no_files() {
     let adopt = r#"{"source":{"adopt":{"path":"/usr/bin/containerd-shim-spin-v2"}},"handlers":[{"name":"spin"}]}"#;
