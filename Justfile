@@ -53,6 +53,10 @@ vm arch *arguments:
 bench *arguments:
     @"{{ testbed }}/bench.sh" {{ arguments }}
 
+# what the operator asks of an API server with 1,000 nodes (--json FILE, --markdown FILE, --nodes N, --at-once N, --rest N)
+bench-operator *arguments:
+    @"{{ testbed }}/bench-operator.sh" {{ arguments }}
+
 # the long cases over CRI, whole machines, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images
     @"{{ testbed }}/soak.sh"

@@ -19,7 +19,7 @@ mod life;
 mod load;
 mod log_watch;
 mod machine;
-mod markdown;
+pub mod markdown;
 mod memory;
 mod processes;
 mod report;
@@ -29,7 +29,7 @@ mod rounds;
 mod session;
 mod statistics;
 mod subject;
-mod table;
+pub mod table;
 
 use std::io::Write;
 
@@ -64,7 +64,7 @@ fn show(args: &Show) -> Result<()> {
     say(&report::text(&sections));
     if let Some(path) = &args.markdown {
         let page = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let page = markdown::replace_block(&page, &report::markdown(&sections))
+        let page = markdown::replace_block(&page, "bench", &report::markdown(&sections))
             .with_context(|| path.display().to_string())?;
         std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }

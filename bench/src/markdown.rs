@@ -2,24 +2,21 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The line above the block.
-const BEGIN: &str = "<!-- bench: written by ./just bench --markdown -->\n";
-/// The line below it.
-const END: &str = "<!-- bench: end -->";
-
-/// The page with another block.
+/// The page with another block, which has the name of the recipe that writes it.
 ///
 /// # Errors
-/// When the page has no marks, or more than one block.
-pub(crate) fn replace_block(page: &str, block: &str) -> Result<String> {
+/// When the page has no marks of that name, or more than one block.
+pub fn replace_block(page: &str, recipe: &str, block: &str) -> Result<String> {
+    let begin = format!("<!-- {recipe}: written by ./just {recipe} --markdown -->\n");
+    let end = format!("<!-- {recipe}: end -->");
     let (before, rest) = page
-        .split_once(BEGIN)
+        .split_once(&begin)
         .context("no mark for the begin of the block")?;
     let (_, after) = rest
-        .split_once(END)
+        .split_once(&end)
         .context("no mark for the end of the block")?;
-    ensure!(!after.contains(BEGIN), "more than one block");
-    Ok(format!("{before}{BEGIN}\n{}\n\n{END}{after}", block.trim()))
+    ensure!(!after.contains(&begin), "more than one block");
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", block.trim()))
 }
 
 #[cfg(test)]
@@ -28,10 +25,12 @@ mod tests {
 
     #[test]
     fn only_the_block_changes_and_twice_is_once() {
-        let page = format!("# Title\n\n{BEGIN}old\n{END}\n\nMore.\n");
-        let once = replace_block(&page, "new\n").unwrap();
-        assert_eq!(once, format!("# Title\n\n{BEGIN}\nnew\n\n{END}\n\nMore.\n"));
-        assert_eq!(replace_block(&once, "new\n").unwrap(), once);
-        assert!(replace_block("# Title\n", "new").is_err());
+        let begin = "<!-- bench: written by ./just bench --markdown -->\n";
+        let end = "<!-- bench: end -->";
+        let page = format!("# Title\n\n{begin}old\n{end}\n\nMore.\n");
+        let once = replace_block(&page, "bench", "new\n").unwrap();
+        assert_eq!(once, format!("# Title\n\n{begin}\nnew\n\n{end}\n\nMore.\n"));
+        assert_eq!(replace_block(&once, "bench", "new\n").unwrap(), once);
+        assert!(replace_block(&once, "bench-operator", "new").is_err());
     }
 }

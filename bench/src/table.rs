@@ -2,16 +2,17 @@
 
 /// A table; its first column is text, the others are numbers.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Table {
+pub struct Table {
     /// What the columns are.
-    pub(crate) head: Vec<String>,
+    pub head: Vec<String>,
     /// What is in them.
-    pub(crate) rows: Vec<Vec<String>>,
+    pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty one.
-    pub(crate) fn new(head: &[&str]) -> Self {
+    #[must_use]
+    pub fn new(head: &[&str]) -> Self {
         Self {
             head: head.iter().map(|&cell| cell.to_owned()).collect(),
             rows: Vec::new(),
@@ -19,7 +20,7 @@ impl Table {
     }
 
     /// One more row.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -34,7 +35,8 @@ impl Table {
     }
 
     /// Aligned, with a rule below the head.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let widths = self.widths();
         let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths).enumerate();
@@ -53,7 +55,8 @@ impl Table {
     }
 
     /// As Markdown has it.
-    pub(crate) fn markdown(&self) -> String {
+    #[must_use]
+    pub fn markdown(&self) -> String {
         let line = |row: &Vec<String>| format!("| {} |\n", row.join(" | "));
         let mut text = line(&self.head);
         let rules = (0..self.head.len()).map(|column| if column == 0 { "---" } else { "---:" });

@@ -14,7 +14,8 @@ slipway-operator slipway-operator release -'
 
 # Built only when asked for by name.
 TESTS='cri-conformance slipway-e2e-cri release -
-slipway-bench slipway-bench release -'
+slipway-bench slipway-bench release -
+slipway-bench-operator slipway-bench-operator release -'
 
 if [ -n "${SLIPWAY_QUICK:-}" ]; then
     PROGRAMS=$(awk '{ print $1, $2, "quick", "-" }' <<<"$PROGRAMS")
