@@ -21,15 +21,15 @@ done
 program() { "$TESTBED/build.sh" --path "$ARCH" "$1"; }
 
 about() {
-    printf 'Measured on %s, commit %s, %s' "$(date -u +%F)" "$(git -C "$ROOT" describe --always --dirty --abbrev=10)" \
-        "${SLIPWAY_QUICK:+quick build, slower than what is shipped}"
+    printf 'Measured on %s, commit %s%s' "$(date -u +%F)" "$(git -C "$ROOT" describe --always --dirty --abbrev=10)" \
+        "${SLIPWAY_QUICK:+ (quick build of the operator: slower than what is shipped)}"
 }
 
 measure() {
     rm -rf "$WORK/scratch" "$RESULTS"
     "$(program slipway-bench-operator)" run --etcd "$(module_bin etcd)/server" \
         --kube-apiserver "$(module_bin kubernetes)/kube-apiserver" --operator "$(program slipway-operator)" \
-        --base "$ROOT/config/base/slipway.yaml" --scratch "$WORK/scratch" --about "$(about | sed 's/, $//')" \
+        --base "$ROOT/config/base/slipway.yaml" --scratch "$WORK/scratch" --about "$(about)" \
         --json "$RESULTS" "${MEASURE[@]}"
     rm -rf "$WORK/scratch"
 }

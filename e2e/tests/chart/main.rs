@@ -1,5 +1,6 @@
 //! The chart, rendered by the real `helm` and without a cluster.
 
+mod gitops;
 mod kustomize;
 mod refuses;
 mod renders;
