@@ -148,7 +148,7 @@ fn begins(seen: &Observed, next: &Plan) -> bool {
 }
 
 fn take_turn(seen: &Observed, context: &Context) -> bool {
-    let others = observe::others(context);
+    let others = observe::others(context, seen.node.as_ref());
     observe::asks(
         &seen.object,
         seen.node.as_ref(),

@@ -66,7 +66,9 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
             _ => None,
         },
         turn: asks(object, node.as_ref(), shim.as_deref(), |asker| {
-            context.turns.could_begin(asker, &others(context))
+            context
+                .turns
+                .could_begin(asker, &others(context, node.as_ref()))
         }),
         stopped: shim.as_ref().and_then(|shim| {
             let asked = Asked::by(shim, &settings.installer);
@@ -111,16 +113,23 @@ pub fn asks<T>(
     })
 }
 
-/// All `NodeShim`s, as far as turns go.
+/// The `NodeShim`s that decide whose turn it is: those that are being changed, and for a node of the control plane
+/// also those that wait. All are looked at each time, so no more is made of them than is asked for.
 #[must_use]
-pub fn others(context: &Context) -> Vec<Other> {
+pub fn others(context: &Context, node: Option<&NodeFacts>) -> Vec<Other> {
     let is_control_plane = |name: &str| {
         let node = context.caches.node(name);
         node.is_some_and(|node| node_facts::is_control_plane(&node))
     };
+    let last = node.is_some_and(|node| node.control_plane);
+    let is_busy = |object: &NodeShim| {
+        let status = object.status.as_ref();
+        status.is_some_and(|status| status.phase.is_busy())
+    };
     let objects = context.caches.node_shims.state();
     objects
         .iter()
+        .filter(|object| last || is_busy(object))
         .map(|object| Other::of(object, is_control_plane(&object.spec.node_name)))
         .collect()
 }
