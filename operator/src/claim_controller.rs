@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::runtime::Controller;
-use kube::runtime::controller::Action;
+use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use slipway_crds::{NodeShim, NodeShimSpec, Shim, labels, names};
@@ -21,6 +21,8 @@ use crate::selection;
 
 const NAME: &str = "claim";
 const RETRY: Duration = Duration::from_secs(5);
+/// Nodes at a time: after a start all of them are looked at, and each may ask the API server for something.
+const CONCURRENCY: u16 = 8;
 
 /// Claims nodes until the task is dropped.
 pub async fn run(
@@ -28,6 +30,7 @@ pub async fn run(
     wakes: impl Stream<Item = ObjectRef<Node>> + Send + 'static,
 ) {
     Controller::for_stream(stream::pending(), context.caches.nodes.clone())
+        .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(wakes)
         .run(reconcile, on_error, context)
         .for_each(|_| std::future::ready(()))
