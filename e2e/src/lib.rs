@@ -11,16 +11,19 @@
 
 pub mod cluster;
 pub mod command;
+pub mod events;
 pub mod fault;
 pub mod guests;
 pub mod helm;
 pub mod identity;
+pub mod installer;
 pub mod kubectl;
 pub mod metrics;
 pub mod names;
 pub mod namespace;
 pub mod node;
 pub mod nodeshim;
+pub mod operator;
 pub mod pods;
 pub mod provision;
 pub mod report;

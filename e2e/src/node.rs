@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 use crate::tree::{self, Tree};
+use crate::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -20,6 +21,14 @@ const WATCHED: &[&str] = &[
     "/run/slipway",
     "/root",
 ];
+
+/// `RuntimeService.Status`: an empty message behind the five bytes of gRPC's frame. The answer is a condition of the type
+/// RuntimeReady whose status is true.
+const CRI_STATUS: &str = r"
+printf '\0\0\0\0\0' | curl -sS --max-time 5 --http2-prior-knowledge --unix-socket /run/containerd/containerd.sock \
+  -H 'content-type: application/grpc' -H 'te: trailers' --data-binary @- --output - \
+  http://localhost/runtime.v1.RuntimeService/Status | LC_ALL=C grep -acP 'RuntimeReady\x10\x01' >/dev/null
+";
 
 /// One node's inside.
 #[derive(Debug, Clone)]
@@ -141,6 +150,19 @@ impl Inside {
         self.bash("ctr --connect-timeout 5s version >/dev/null")
             .await
             .map(|_| ())
+    }
+
+    /// Waits until containerd's CRI answers that it is ready, as the kubelet asks it. Asked by curl, over the socket that
+    /// containerd serves.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until_cri_answers(&self, patience: Duration) -> Result<()> {
+        until("containerd to answer CRI", patience, || async {
+            let answer = self.bash(CRI_STATUS).await;
+            Ok(answer.map(|_| ()).map_err(|error| format!("{error:#}")))
+        })
+        .await
     }
 
     /// The first process of a container, as containerd reports it and as the kernel confirms it.

@@ -1,16 +1,17 @@
 //! A node whose containerd configuration is broken, or cannot be written, is left as it is.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Event, Node};
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::ListParams;
+use slipway_e2e::events;
 use slipway_e2e::fault::Fault;
 use slipway_e2e::nodeshim;
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
+
+/// The event of a refusal.
+const EVENT: &str = "InstallRefused";
 
 #[tokio::test]
 async fn broken_config_is_left_alone() -> Result<(), Failure> {
@@ -49,7 +50,7 @@ async fn refused(scene: &Scene, words: &[&str]) -> Result<()> {
     let inside = &scene.worker.inside;
     let before = inside.tree().await?;
     let containerd = inside.containerd_pid().await?;
-    let told = events(scene).await?.len();
+    let told = events::warnings(scene, EVENT).await?.len();
     provision::request(client, node, Input::Annotation).await?;
 
     let (reason, message) = until("a refusal", provision::PATIENCE, || async {
@@ -71,17 +72,7 @@ async fn refused(scene: &Scene, words: &[&str]) -> Result<()> {
             "no {word:?} in the status: {reason}: {message}"
         );
     }
-    until("an event on the node", Duration::from_secs(30), || async {
-        let all = events(scene).await?;
-        let new = all.len() > told;
-        let fits = |note: &String| words.iter().all(|word| note.to_lowercase().contains(word));
-        Ok(if new && all.iter().any(fits) {
-            Ok(())
-        } else {
-            Err(format!("{all:?}"))
-        })
-    })
-    .await?;
+    events::until_warned(scene, EVENT, told, words).await?;
 
     let now = Api::<Node>::all(client.clone()).get(node).await?;
     let labels = provision::our_labels(&now);
@@ -102,25 +93,4 @@ async fn refused(scene: &Scene, words: &[&str]) -> Result<()> {
 
     provision::withdraw(client, node).await?;
     provision::until_bare(client, node).await
-}
-
-/// What was refused on this node so far, one entry each time it was said.
-async fn events(scene: &Scene) -> Result<Vec<String>> {
-    let events: Api<Event> = Api::namespaced(scene.client.clone(), "default");
-    let about = ListParams::default().fields(&format!(
-        "involvedObject.kind=Node,involvedObject.name={},reason=InstallRefused,type=Warning",
-        scene.worker.name
-    ));
-    let mut said = Vec::new();
-    for event in events.list(&about).await? {
-        let series = event
-            .series
-            .as_ref()
-            .and_then(|series| series.count)
-            .unwrap_or(1);
-        let times = event.count.unwrap_or(0).max(series).max(1);
-        let note = event.message.unwrap_or_default();
-        said.extend((0..times).map(|_| note.clone()));
-    }
-    Ok(said)
 }

@@ -8,6 +8,7 @@ mod drain;
 mod exec;
 mod http;
 mod job;
+mod killed;
 mod label;
 mod limits;
 mod probes;
