@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+use crate::file_server::AUTHORITY;
 use crate::names::{NAMESPACE, RELEASE};
 use crate::settings::{Settings, tool};
 
@@ -45,7 +46,8 @@ pub async fn lint() -> Result<command::Output> {
     .await
 }
 
-/// Installs the chart with the images of this test bed, as a user does, or upgrades it to them.
+/// Installs the chart with the images of this test bed, as a user does, or upgrades it to them. Shims are fetched from
+/// servers that the test bed's authority vouches for.
 ///
 /// # Errors
 /// With helm's own message.
@@ -62,6 +64,7 @@ pub async fn install_with(settings: &Settings, values: &[&str]) -> Result<()> {
     let chart = chart.to_str().context("the chart's path is not UTF-8")?;
     let operator = format!("image.tag={}", settings.tag);
     let installer = format!("installer.image.tag={}", settings.tag);
+    let authority = format!("installer.fetch.caConfigMap={AUTHORITY}");
     let mut args = vec![
         "upgrade",
         "--install",
@@ -73,7 +76,7 @@ pub async fn install_with(settings: &Settings, values: &[&str]) -> Result<()> {
         RELEASE,
         chart,
     ];
-    for value in [&*operator, &*installer].iter().chain(values) {
+    for value in [&*operator, &*installer, &*authority].iter().chain(values) {
         args.extend(["--set", value]);
     }
     let output = helm(&args).await?;

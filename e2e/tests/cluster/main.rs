@@ -17,6 +17,7 @@ mod rollout;
 mod scaling;
 mod security;
 mod sidecars;
+mod sources;
 mod unannotate;
 mod uninstall;
 mod upgrade;
