@@ -82,8 +82,8 @@ root_of() {
         docker run --rm --network none "$("$TESTBED/debian-root.sh" --name)" sh -euc '
             cd /usr/sbin
             set -- conntrack iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore
-            { ldd "$@" | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done
-                ls /usr/lib/*/xtables/*.so; } | sort -u >/tmp/files
+            plugins=$(ls /usr/lib/*/xtables/*.so)
+            { ldd "$@" $plugins | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done; } | sort -u >/tmp/files
             tar -chPf - -T /tmp/files' >"$tar"
     else
         tar -cf "$tar" -T /dev/null
