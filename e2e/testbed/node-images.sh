@@ -75,16 +75,17 @@ kubernetes_images() {
 }
 
 # root_of PROGRAM: a tar of an image's files. kube-proxy calls tools, which the nodes' root lends with their libraries and
-# plugins.
+# plugins: the legacy ones, since with nf_tables services lose their addresses or get others' on kernel 6.18.
 root_of() {
     local tar=$CONTEXT/programs/$1.tar
     if [ "$1" = kube-proxy ]; then
         docker run --rm --network none "$("$TESTBED/debian-root.sh" --name)" sh -euc '
             cd /usr/sbin
-            set -- conntrack iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore
+            set -- conntrack iptables-legacy iptables-legacy-save iptables-legacy-restore \
+                ip6tables-legacy ip6tables-legacy-save ip6tables-legacy-restore
             plugins=$(ls /usr/lib/*/xtables/*.so)
             { ldd "$@" $plugins | grep -o "/[^ ]*[^: ]"; for tool; do echo "/usr/sbin/$tool"; done; } | sort -u >/tmp/files
-            tar -chPf - -T /tmp/files' >"$tar"
+            tar -chPf - --transform s,-legacy,, -T /tmp/files' >"$tar"
     else
         tar -cf "$tar" -T /dev/null
     fi
