@@ -26,6 +26,8 @@ pub const OPERATOR: &str = "slipway-operator";
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// [`COMPONENT`] of installer Jobs and their pods.
 pub const COMPONENT_INSTALLER: &str = "installer";
+/// [`COMPONENT`] of the pods that watch over the nodes' files.
+pub const COMPONENT_WATCH: &str = "watch";
 /// [`COMPONENT`] of canary pods and their `RuntimeClasses`.
 pub const COMPONENT_CANARY: &str = "canary";
 /// [`COMPONENT`] of the `RuntimeClasses` users name in their pods.

@@ -30,6 +30,8 @@ pub enum Command {
     Uninstall(UninstallArgs),
     /// Print what is detected and installed, as JSON.
     Status(NodeArgs),
+    /// Look at what was installed until something of it is gone, then say what, and end.
+    Watch(WatchArgs),
     /// Download a shim, verify it and unpack it into a folder that an install takes as its payload.
     Fetch(FetchArgs),
     /// Copy binaries of an image into a folder that an install takes as its payload.
@@ -178,6 +180,17 @@ pub struct CopyArgs {
     /// Folder to put them in.
     #[arg(long, env = "SLIPWAY_PAYLOAD")]
     pub out: Option<PathBuf>,
+    /// Where to write the JSON report (at most 4096 bytes).
+    #[arg(long, env = "SLIPWAY_REPORT")]
+    pub report: Option<PathBuf>,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WatchArgs {
+    /// Where the node's root file system is mounted; reading suffices.
+    #[arg(long, env = "SLIPWAY_HOST_ROOT", default_value = "/host")]
+    pub host_root: PathBuf,
     /// Where to write the JSON report (at most 4096 bytes).
     #[arg(long, env = "SLIPWAY_REPORT")]
     pub report: Option<PathBuf>,

@@ -19,6 +19,7 @@ pub mod cri;
 pub mod crio;
 pub mod detect;
 pub mod digest;
+pub mod drift;
 pub mod failure;
 pub mod fetch;
 pub mod host;

@@ -4,10 +4,12 @@ mod adopt;
 mod install;
 mod leftovers;
 mod recover;
+mod restore;
 mod session;
 mod settle;
 mod status;
 mod uninstall;
+mod watch;
 mod watchdog;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,9 @@ pub fn run(args: Args) -> ExitCode {
             on_node("recover", &args, |report| recover::recover(&args, report))
         }
         Command::Status(args) => status::print(&args),
+        Command::Watch(args) => reported("watch", args.report.as_deref(), |report| {
+            watch::watch(&args, report).map_err(|failure| failure.as_on_host(&args.host_root))
+        }),
         Command::RunInRoot(args) => {
             let error = command::become_in_root(&args);
             tracing::error!(

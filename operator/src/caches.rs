@@ -6,6 +6,7 @@
 //! | `NodeShim` | itself, its node's others and its claims, its `Shim`, those that wait for a turn, the `RuntimeClasses` |
 //! | `Shim` | itself; if not only its status changed also all claims and `NodeShim`s, the `RuntimeClasses` and the default `Shim` |
 //! | Job, pod of ours | the `NodeShim` its label names |
+//! | pod that watches over a node | the node's `NodeShim`s |
 //! | `RuntimeClass` | the `RuntimeClasses`, the `Shim`s |
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
+use crate::node_controller::drift;
 use crate::{runtime_classes, turns};
 
 /// How many of each shim that wait are woken when a turn ends. All look again by themselves now and then.
@@ -43,7 +45,7 @@ pub struct Caches {
     pub node_shims: Store<NodeShim>,
     /// Our Jobs.
     pub jobs: Store<Job>,
-    /// Our Jobs' pods and our canaries.
+    /// Our Jobs' pods, our canaries, and the pods that watch over nodes.
     pub pods: Store<Pod>,
     /// All `RuntimeClasses`.
     pub runtime_classes: Store<RuntimeClass>,
@@ -200,7 +202,7 @@ pub fn watch(
     });
     let wakes = waker.clone();
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
-    spawn(tasks, api, ours, writers.pods, move |pod| wakes.owner(pod));
+    spawn(tasks, api, ours, writers.pods, move |pod| wakes.pod(pod));
     let wakes = waker.clone();
     let api = Api::<RuntimeClass>::all(client.clone());
     spawn(tasks, api, all(), writers.runtime_classes, move |_| {
@@ -296,6 +298,15 @@ impl Waker {
     fn all_shims(&self) {
         for shim in self.caches.shims.state() {
             send(&self.shims, ObjectRef::new(&shim.name_any()));
+        }
+    }
+
+    fn pod(&self, pod: &Pod) {
+        self.owner(pod);
+        if let Some(node) = drift::watches(pod) {
+            for object in self.caches.on_node(node) {
+                send(&self.node_shims, ObjectRef::new(&object.name_any()));
+            }
         }
     }
 

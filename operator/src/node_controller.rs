@@ -18,6 +18,7 @@ use crate::node_controller::plan::Plan;
 
 pub mod apply;
 pub mod build;
+pub mod drift;
 pub mod observe;
 pub mod observed;
 pub mod plan;

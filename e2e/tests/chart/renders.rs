@@ -55,7 +55,7 @@ async fn everything_set() {
             "--set", "shim.startupTaints[0].key=slipway.dev/starting,shim.localImagePull=true,shim.leftovers=Remove",
             "--set", "installer.fetch.caConfigMap=company-ca,installer.fetch.env[0].name=HTTPS_PROXY,installer.fetch.env[0].value=http://p.test",
             "--set", "serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus,cleanup.timeoutSeconds=600",
-            "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op",
+            "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op,watch.enabled=true",
             "--set", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.test:3128",
             "--set", "podLabels.f=g,podAnnotations.h=i,priorityClassName=system-cluster-critical",
             "--set", "installer.namespace=nodes,installer.createNamespace=true,installer.imagePullSecrets[0].name=nodes-pull",

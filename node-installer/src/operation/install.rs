@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::session::{Session, report_installed};
 use super::settle::Found;
-use super::{adopt, leftovers};
+use super::{adopt, leftovers, restore};
 use crate::args::InstallArgs;
 use crate::configuration::Wish;
 use crate::containerd::handler::{Handler, Sandboxer};
@@ -48,6 +48,9 @@ fn install_locked(
         .installed()
         .map_err(|error| Failure::refused(&error))?;
     refuse_other_root(installed.as_ref(), install_root)?;
+    if let Some(installed) = &installed {
+        restore::lost_files(session, installed, report)?;
+    }
     let found = Found::on(session, installed, install_root.clone(), report)?;
     let (shim, payload) = match &spec.adopt {
         Some(path) => {

@@ -12,6 +12,7 @@ mod crio;
 #[allow(dead_code, reason = "tests/judge uses the rest")]
 mod cycle;
 mod detect;
+mod drift;
 mod fake;
 mod fetch;
 mod golden;

@@ -119,7 +119,7 @@ async fn one(action: &Action, seen: &Observed, context: &Context) -> Result<(), 
             let pod = build::canary(&frame, name, handler);
             there_is_fine(api.create(&PostParams::default(), &pod).await.map(drop))
         }
-        Action::DeleteCanary(pod) => {
+        Action::DeleteCanary(pod) | Action::DeleteWatcher(pod) => {
             let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
             gone_is_fine(api.delete(pod, &DeleteParams::default()).await.map(drop))
         }
@@ -253,7 +253,9 @@ fn error(action: &Action, seen: &Observed, source: kube::Error) -> Error {
         Action::Untaint(_) => format!("taints of node {node}"),
         Action::CreateJob(transaction) => format!("Job {}", transaction.job),
         Action::DeleteJob(name) => format!("Job {name}"),
-        Action::CreateCanary { name, .. } | Action::DeleteCanary(name) => format!("pod {name}"),
+        Action::CreateCanary { name, .. }
+        | Action::DeleteCanary(name)
+        | Action::DeleteWatcher(name) => format!("pod {name}"),
     };
     match (&source, action) {
         (kube::Error::Api(status), Action::CreateJob(_))

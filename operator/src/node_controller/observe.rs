@@ -12,6 +12,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use slipway_crds::node_shim::Transaction;
 use slipway_crds::{NodeShim, Phase, Shim, labels};
 
+use super::drift::{self, Drift};
 use super::observed::{Canary, JobState, Observed};
 use crate::context::Context;
 use crate::goal::{Asked, Goal};
@@ -89,6 +90,7 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
             .unwrap_or_default(),
         object: object.clone(),
         canaries: canaries(&object.name_any(), context),
+        drifts: drifts(&object.spec.node_name, context),
         node,
         job,
         users,
@@ -292,6 +294,13 @@ fn canaries(object: &str, context: &Context) -> Vec<Canary> {
         .collect();
     canaries.sort_by(|a, b| a.name.cmp(&b.name));
     canaries
+}
+
+/// More than one only while one watcher ends and the next has begun.
+fn drifts(node: &str, context: &Context) -> Vec<Drift> {
+    let here = |pod: &Pod| drift::watches(pod) == Some(node);
+    let watchers = context.caches.pods.state_filter(here);
+    watchers.iter().filter_map(|pod| drift::told(pod)).collect()
 }
 
 /// Pods on the node that run through one of `classes`, by namespace and name. Canaries are no users.

@@ -10,6 +10,7 @@ use slipway_crds::node_shim::{Operation, Transaction};
 use slipway_crds::{NodeShim, Shim};
 
 use crate::goal::Goal;
+use crate::node_controller::drift::Drift;
 use crate::node_facts::NodeFacts;
 use crate::report::{self, Report, clean};
 
@@ -35,6 +36,8 @@ pub struct Observed {
     pub job: JobState,
     /// Every canary pod of this object.
     pub canaries: Vec<Canary>,
+    /// What watchers on the node have found gone.
+    pub drifts: Vec<Drift>,
     /// Pods on the node that use one of our handlers; looked up only for a removal.
     pub users: Vec<String>,
     /// Whether this node may begin a transaction now.

@@ -73,6 +73,8 @@ pub enum Action {
     },
     /// Delete a canary pod.
     DeleteCanary(String),
+    /// Delete a watcher's pod whose report is taken in.
+    DeleteWatcher(String),
 }
 
 /// Which of the proven labels a node carries.

@@ -79,9 +79,14 @@ fn check_proof(draft: &mut Draft<'_>, node: &NodeFacts) {
     let Some(held) = &draft.status.proof else {
         return;
     };
-    let Some(why) = proof::lost(held, node, &draft.seen.goal) else {
+    let drift = proof::drifted(held, &draft.seen.drifts).cloned();
+    let lost = proof::lost(held, node, &draft.seen.goal);
+    let Some(why) = lost.or_else(|| drift.as_ref().map(|drift| drift.message.clone())) else {
         return;
     };
+    if let Some(drift) = drift {
+        draft.actions.push(Action::DeleteWatcher(drift.pod));
+    }
     draft.status.proof = None;
     draft.event(
         Reason::ProofLost,

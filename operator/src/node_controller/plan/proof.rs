@@ -3,6 +3,7 @@
 use slipway_crds::node_shim::Proof;
 
 use crate::goal::Goal;
+use crate::node_controller::drift::Drift;
 use crate::node_facts::NodeFacts;
 
 /// Why a proof no longer holds, or nothing. A reboot may have brought back an old configuration and
@@ -33,6 +34,14 @@ pub(super) fn lost(proof: &Proof, node: &NodeFacts, goal: &Goal) -> Option<Strin
         ));
     }
     None
+}
+
+/// What a watcher has found gone of that which the proof was made with.
+pub(super) fn drifted<'a>(proof: &Proof, drifts: &'a [Drift]) -> Option<&'a Drift> {
+    drifts.iter().find(|drift| {
+        let mut handlers = drift.handlers.iter();
+        handlers.any(|handler| proof.handlers.contains(handler))
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use slipway_crds::{NodeShim, NodeShimSpec, Shim};
 
 use super::*;
 use crate::goal::Goal;
+use crate::node_controller::drift::Drift;
 use crate::node_controller::observed::{CanaryState, JobState};
 use crate::report::Report;
 use crate::settings::test_settings;
@@ -57,6 +58,7 @@ fn fresh() -> Observed {
         shared: false,
         job: JobState::Missing,
         canaries: Vec::new(),
+        drifts: Vec::new(),
         users: Vec::new(),
         turn: true,
         goal: goal(&["wasmtime"]),
@@ -573,6 +575,46 @@ fn a_reboot_or_another_containerd_takes_the_labels_until_proven_again() {
         assert_eq!(next.status.phase, Phase::Installing);
         assert!(reasons(&next).contains(&Reason::ProofLost));
     }
+}
+
+#[test]
+fn what_a_watcher_finds_gone_takes_the_labels_until_proven_again() {
+    let drift = |handler: &str| Drift {
+        pod: "watcher".into(),
+        handlers: vec![handler.into()],
+        message: "/etc/x is gone".into(),
+    };
+    let mut seen = ready().with(|seen| seen.drifts = vec![drift("another-shims")]);
+    let next = seen.step();
+    assert_eq!(next.actions, []);
+    assert_eq!(next.status.phase, Phase::Ready);
+
+    seen.drifts.push(drift("wasmtime"));
+    let next = seen.step();
+    assert_eq!(
+        next.actions,
+        [
+            Action::DeleteWatcher("watcher".into()),
+            Action::Label(Labels::None)
+        ]
+    );
+    assert_eq!(next.status.proof, None);
+    assert_eq!(next.status.phase, Phase::Installing);
+    let told = next
+        .events
+        .iter()
+        .find(|event| event.reason == Reason::ProofLost);
+    assert!(
+        told.unwrap()
+            .note
+            .starts_with("/etc/x is gone; the labels are off")
+    );
+
+    // Until its pod is gone it goes on telling, of what is being put right.
+    seen.reports("install", "done", "Installed");
+    let next = seen.step();
+    assert_eq!(next.status.phase, Phase::Verifying);
+    assert!(!reasons(&next).contains(&Reason::ProofLost));
 }
 
 #[test]
