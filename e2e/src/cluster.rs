@@ -48,14 +48,17 @@ impl Cluster {
     pub async fn connect() -> Result<Self> {
         let settings = Settings::read()?;
         let client = client(&settings).await?;
-        static INSTALLED: OnceCell<File> = OnceCell::const_new();
-        INSTALLED
-            .get_or_try_init(|| claim_and_install(&client, &settings))
+        // The workers once as well: while a test has one of them leave the cluster, others begin.
+        static INSTALLED: OnceCell<(File, Vec<Worker>)> = OnceCell::const_new();
+        let (_, workers) = INSTALLED
+            .get_or_try_init(async || {
+                let claim = claim_and_install(&client, &settings).await?;
+                anyhow::Ok((claim, workers(&client).await?))
+            })
             .await?;
-        let workers = workers(&client).await?;
         Ok(Self {
             client,
-            workers,
+            workers: workers.clone(),
             settings,
         })
     }

@@ -11,9 +11,23 @@ pub const CONFIG: &str = "/etc/containerd/config.toml";
 /// What containerd says when [`Fault::no_start`] keeps it from starting.
 pub const NO_START: &str = "the cluster tests let it not start";
 
+/// Where [`Fault::lost`] keeps it.
+pub const COPY: &str = "/run/slipway-e2e-config.toml";
+
 /// Puts back whatever a fault changed. Kept on the node's disk, so that the next run can mend what a killed
 /// one broke; does nothing on a sound node.
 const MEND: &str = r#"
+boot=/proc/sys/kernel/random/boot_id
+if grep -q " $boot " /proc/self/mounts; then
+  while grep -q " $boot " /proc/self/mounts; do umount $boot; done
+  rm -f /run/slipway-e2e-boot-id
+  systemctl restart kubelet
+fi
+copy=/run/slipway-e2e-config.toml
+if [ -e $copy ]; then
+  [ -e /etc/containerd/config.toml ] || cp --preserve=all $copy /etc/containerd/config.toml
+  rm $copy
+fi
 if grep -q ' /etc/containerd ' /proc/self/mounts; then umount /etc/containerd; fi
 restart=
 kept=/var/lib/slipway-e2e/config.toml
@@ -63,6 +77,38 @@ impl Fault {
              printf '\\n[plugins.\"broken\\n' >> {CONFIG}\n"
         );
         inside.bash(&script).await?;
+        Ok(fault)
+    }
+
+    /// The configuration is going to be lost, by whatever the test does next. If nobody has put it back at the end, this
+    /// does.
+    ///
+    /// # Errors
+    /// When the node cannot be entered.
+    pub async fn lost(inside: &Inside) -> Result<Self> {
+        let fault = Self {
+            inside: inside.clone(),
+        };
+        inside
+            .bash(&format!("cp --preserve=all {CONFIG} {COPY}"))
+            .await?;
+        Ok(fault)
+    }
+
+    /// The kernel tells of another boot, and the kubelet has been started since: what is left of a reboot, on a node that
+    /// is a container and would not survive one.
+    ///
+    /// # Errors
+    /// When the node cannot be entered.
+    pub async fn another_boot(inside: &Inside) -> Result<Self> {
+        let fault = Self {
+            inside: inside.clone(),
+        };
+        let script = "boot=/run/slipway-e2e-boot-id\n\
+                      cat /proc/sys/kernel/random/uuid >$boot\n\
+                      mount --bind $boot /proc/sys/kernel/random/boot_id\n\
+                      systemctl restart kubelet\n";
+        inside.bash(script).await?;
         Ok(fault)
     }
 

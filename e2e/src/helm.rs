@@ -1,9 +1,10 @@
 //! The chart through the real `helm`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command;
 use crate::file_server::AUTHORITY;
@@ -14,6 +15,39 @@ use crate::settings::{Settings, tool};
 #[must_use]
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/slipway")
+}
+
+/// A chart as an earlier release's may have been, made in `folder` of the present one: a lower version, without the
+/// watchers, and with definitions that lack `column`.
+///
+/// # Errors
+/// When the chart is not as it was when this was written.
+pub async fn earlier_chart(folder: &Path, column: &str) -> Result<PathBuf> {
+    let copy = folder.join("slipway");
+    let [from, to] = [chart(), copy.clone()].map(|path| path.display().to_string());
+    command::check("cp", &["-R", &from, &to], "", Duration::from_secs(20)).await?;
+    let edit = |file: &str, change: &dyn Fn(&str) -> String| -> Result<()> {
+        let path = copy.join(file);
+        let text = fs::read_to_string(&path)?;
+        let changed = change(&text);
+        ensure!(changed != text, "{}: nothing to change", path.display());
+        Ok(fs::write(&path, changed)?)
+    };
+    edit("Chart.yaml", &|text| {
+        let lines = text.lines().map(|line| match line.split_once(':') {
+            Some(("version", _)) => "version: 0.0.1\n".to_owned(),
+            _ => format!("{line}\n"),
+        });
+        lines.collect()
+    })?;
+    edit("files/crds/nodeshims.slipway.dev.yaml", &|text| {
+        let entries: Vec<&str> = text.split("    - jsonPath: ").collect();
+        let named = format!("name: {column}\n");
+        let kept = entries.into_iter().filter(|entry| !entry.contains(&named));
+        kept.collect::<Vec<_>>().join("    - jsonPath: ")
+    })?;
+    fs::remove_file(copy.join("templates/watch.yaml"))?;
+    Ok(copy)
 }
 
 /// What `helm template` renders with these further arguments.
@@ -60,7 +94,14 @@ pub async fn install(settings: &Settings) -> Result<()> {
 /// # Errors
 /// With helm's own message.
 pub async fn install_with(settings: &Settings, values: &[&str]) -> Result<()> {
-    let chart = chart();
+    install_chart(settings, &chart(), values).await
+}
+
+/// As [`install_with`], from another chart.
+///
+/// # Errors
+/// With helm's own message.
+pub async fn install_chart(settings: &Settings, chart: &Path, values: &[&str]) -> Result<()> {
     let chart = chart.to_str().context("the chart's path is not UTF-8")?;
     let operator = format!("image.tag={}", settings.tag);
     let installer = format!("installer.image.tag={}", settings.tag);
@@ -76,7 +117,11 @@ pub async fn install_with(settings: &Settings, values: &[&str]) -> Result<()> {
         RELEASE,
         chart,
     ];
-    for value in [&*operator, &*installer, &*authority].iter().chain(values) {
+    let watchers = "watch.enabled=true";
+    for value in [&*operator, &*installer, &*authority, watchers]
+        .iter()
+        .chain(values)
+    {
         args.extend(["--set", value]);
     }
     let output = helm(&args).await?;

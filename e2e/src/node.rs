@@ -142,6 +142,17 @@ impl Inside {
         }
     }
 
+    /// Gives an image of the node's another name.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn tag_image(&self, image: &str, name: &str) -> Result<()> {
+        let script = format!(
+            "ctr -n k8s.io images tag --force docker.io/{image} docker.io/{name} >/dev/null"
+        );
+        self.bash(&script).await.map(drop)
+    }
+
     /// Asks containerd something over its own socket.
     ///
     /// # Errors

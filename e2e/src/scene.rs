@@ -81,6 +81,29 @@ where
     )))
 }
 
+/// Runs `scenario` on one worker, for what is the same on each containerd: the first, the second, and so on, so that
+/// such tests stand side by side.
+///
+/// # Errors
+/// With its reason and the worker's report.
+pub async fn on_one_worker<F>(
+    test: &str,
+    start: Start,
+    which: usize,
+    scenario: F,
+) -> Result<(), Failure>
+where
+    F: AsyncFn(&Scene) -> Result<()>,
+{
+    let run = async {
+        let cluster = Cluster::connect().await?;
+        let worker = &cluster.workers[which % cluster.workers.len()];
+        on(&cluster, worker, test, start, &scenario).await
+    };
+    run.await
+        .map_err(|error| Failure(format!("{test} failed on {error:#}")))
+}
+
 async fn on<F>(
     cluster: &Cluster,
     worker: &Worker,

@@ -1,0 +1,131 @@
+//! Two operators: the one that works is killed half-way, the other finishes.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use slipway_e2e::provision::PATIENCE;
+use slipway_e2e::scene::{Failure, Start};
+use slipway_e2e::stage::{Stage, on_all_workers};
+use slipway_e2e::wait::until;
+use slipway_e2e::{lease, nodeshim, shim};
+
+const SHIM: &str = "e2e-failover";
+
+#[tokio::test]
+async fn another_operator_finishes_a_rollout() -> Result<(), Failure> {
+    let test = "another_operator_finishes_a_rollout";
+    on_all_workers(test, Start::BareAlone, async |stage: &Stage| {
+        let client = &stage.client;
+        shim::delete(client, SHIM, PATIENCE).await?;
+        let mut before = Vec::new();
+        for scene in &stage.scenes {
+            before.push(scene.worker.inside.tree().await?);
+        }
+        let outcome = takes_over(stage).await;
+        // Also after a failure: the next test must not find it.
+        let gone = shim::delete(client, SHIM, PATIENCE * 2).await;
+        outcome?;
+        gone?;
+        for (scene, before) in stage.scenes.iter().zip(&before) {
+            let changes = before.changes(&scene.worker.inside.tree().await?);
+            ensure!(
+                changes.is_empty(),
+                "{}: not as before:\n{changes}",
+                scene.worker.name
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn takes_over(stage: &Stage) -> Result<()> {
+    let client = &stage.client;
+    let first = lease::until_held(client).await?;
+    shim::apply(client, SHIM, &spec(stage)).await?;
+    until("the first node to be changed", PATIENCE, || async {
+        let standing = Standing::of(stage).await?;
+        Ok(if standing.busy.is_empty() {
+            Err(format!("{standing:?}"))
+        } else {
+            Ok(())
+        })
+    })
+    .await?;
+    lease::kill(client, &first).await?;
+    let all = stage.scenes.len();
+    let (second, done) = until("another leader", PATIENCE, || async {
+        let standing = Standing::of(stage).await?;
+        ensure!(
+            standing.busy.len() <= 1,
+            "changed at the same time: {:?}",
+            standing.busy
+        );
+        let leader = lease::holder(client).await?;
+        if leader != first {
+            return Ok(Ok((leader, standing.done)));
+        }
+        Ok(Err(format!(
+            "{first} is dead and holds the Lease; {standing:?}"
+        )))
+    })
+    .await?;
+    ensure!(done < all, "{first} had finished before {second} took over");
+    until("every node to have the shim", PATIENCE * 2, || async {
+        let standing = Standing::of(stage).await?;
+        ensure!(
+            standing.busy.len() <= 1,
+            "changed at the same time: {:?}",
+            standing.busy
+        );
+        Ok(if standing.done == all {
+            Ok(())
+        } else {
+            Err(format!("{standing:?}"))
+        })
+    })
+    .await?;
+    shim::until_reason(client, SHIM, "Ready", "AllNodesReady", PATIENCE).await?;
+    let now = lease::holder(client).await?;
+    ensure!(now == second, "the Lease went from {second} on to {now}");
+    Ok(())
+}
+
+/// How far the nodes are.
+#[derive(Debug)]
+struct Standing {
+    busy: Vec<String>,
+    done: usize,
+}
+
+impl Standing {
+    async fn of(stage: &Stage) -> Result<Self> {
+        let (mut busy, mut done) = (Vec::new(), 0);
+        for scene in &stage.scenes {
+            let name = &scene.worker.name;
+            let found = nodeshim::get_of(&stage.client, name, SHIM).await?;
+            let phase = found.map(|object| object.data["status"]["phase"].clone());
+            match phase.as_ref().and_then(Value::as_str).unwrap_or_default() {
+                "Installing" | "Verifying" | "Removing" => busy.push(name.clone()),
+                "Ready" => done += 1,
+                _ => {}
+            }
+        }
+        Ok(Self { busy, done })
+    }
+}
+
+fn spec(stage: &Stage) -> Value {
+    let names: Vec<_> = stage
+        .scenes
+        .iter()
+        .map(|scene| &scene.worker.name)
+        .collect();
+    json!({
+        "source": { "bundled": {} },
+        "nodeSelector": { "matchExpressions": [
+            { "key": "kubernetes.io/hostname", "operator": "In", "values": names },
+        ]},
+        "handlers": [{ "name": SHIM }],
+        "rollout": { "type": "Rolling", "maxUnavailable": 1 },
+    })
+}
