@@ -5,8 +5,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 use crate::node::Process;
-use crate::pods;
+use crate::pods::{self, Runtime};
 use crate::scene::Scene;
+
+/// The pods that [`tickers`] runs.
+pub const TICKERS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
 
 /// A pod with one container, and the process behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,4 +42,22 @@ impl Identity {
             process,
         })
     }
+}
+
+/// Runs the two of [`TICKERS`], and tells who they are once each has written a line.
+///
+/// # Errors
+/// When one of them does not begin.
+pub async fn tickers(scene: &Scene) -> Result<[Identity; 2]> {
+    for (name, runtime) in TICKERS {
+        pods::create(&scene.client, &scene.ns, scene.ticker(name, runtime)).await?;
+    }
+    let [native, wasm] = TICKERS.map(|(name, _)| ticking(scene, name));
+    Ok([native.await?, wasm.await?])
+}
+
+async fn ticking(scene: &Scene, name: &str) -> Result<Identity> {
+    pods::until_ready(&scene.client, &scene.ns, name).await?;
+    pods::until_says_more(&scene.client, &scene.ns, name, 0).await?;
+    Identity::of(scene, name).await
 }

@@ -9,9 +9,9 @@ use kube::Api;
 use kube::api::DeleteParams;
 use slipway_e2e::events;
 use slipway_e2e::fault::{Fault, NO_START, NoStart};
-use slipway_e2e::identity::Identity;
+use slipway_e2e::identity::{self, Identity, TICKERS};
 use slipway_e2e::installer::{Installer, Operation, Watchdog};
-use slipway_e2e::pods::{self, Runtime};
+use slipway_e2e::pods;
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::tree::Tree;
@@ -20,8 +20,6 @@ use slipway_e2e::{nodeshim, operator};
 
 /// Another shim of the node, installed and taken away while pods run on the first, and its handler.
 const SHIM: &str = "e2e-killed";
-
-const PODS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
 
 /// Within which containerd answers CRI after whatever happens to the installer.
 const AT_MOST: Duration = Duration::from_secs(60);
@@ -64,15 +62,7 @@ async fn containerd_and_pods_survive_an_installer_killed_anywhere() -> Result<()
             .await
             .context("the operator's install, and containerd does not start with it")?;
 
-        for (name, runtime) in PODS {
-            pods::create(&scene.client, &scene.ns, scene.ticker(name, runtime)).await?;
-        }
-        let mut identities = Vec::new();
-        for (name, _) in PODS {
-            pods::until_ready(&scene.client, &scene.ns, name).await?;
-            pods::until_says_more(&scene.client, &scene.ns, name, 0).await?;
-            identities.push(Identity::of(scene, name).await?);
-        }
+        let identities = identity::tickers(scene).await?;
 
         let installer = Installer::of(inside, SHIM).await?;
         let outcome = faults(scene, &installer, &identities).await;
@@ -154,7 +144,7 @@ async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity]) -
             .await
             .with_context(|| format!("an uninstall killed after {step:?}"))?;
         same(&without, &inside.tree().await?).with_context(|| format!("after {step:?}"))?;
-        for ((name, _), before) in PODS.iter().zip(identities) {
+        for ((name, _), before) in TICKERS.iter().zip(identities) {
             unchanged(scene, name, before).await.context(step)?;
         }
     }
@@ -166,7 +156,7 @@ async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity]) -
         .await
         .context("the watchdog alone, and containerd does not start with the change")?;
     same(&without, &inside.tree().await?)?;
-    for ((name, _), before) in PODS.iter().zip(identities) {
+    for ((name, _), before) in TICKERS.iter().zip(identities) {
         unchanged(scene, name, before).await?;
         let lines = pods::log(&scene.client, &scene.ns, name)
             .await?

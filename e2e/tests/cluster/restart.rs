@@ -6,12 +6,10 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
-use slipway_e2e::identity::Identity;
+use slipway_e2e::identity::{self, Identity, TICKERS};
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
-
-const PODS: [(&str, Runtime); 2] = [("native", Runtime::Native), ("wasm", Runtime::Wasm)];
 
 #[tokio::test]
 async fn pods_survive_containerd_restart() -> Result<(), Failure> {
@@ -20,15 +18,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
         Start::ReadyAlone,
         async |scene: &Scene| {
             let inside = &scene.worker.inside;
-            for (name, runtime) in PODS {
-                pods::create(&scene.client, &scene.ns, scene.ticker(name, runtime)).await?;
-            }
-            let mut before = Vec::new();
-            for (name, _) in PODS {
-                pods::until_ready(&scene.client, &scene.ns, name).await?;
-                pods::until_says_more(&scene.client, &scene.ns, name, 0).await?;
-                before.push(Identity::of(scene, name).await?);
-            }
+            let before = identity::tickers(scene).await?;
 
             let old = inside.containerd_pid().await?;
             inside.bash("systemctl restart containerd").await?;
@@ -55,7 +45,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
             }
             until_node_ready(scene).await?;
 
-            for ((name, _), before) in PODS.iter().zip(&before) {
+            for ((name, _), before) in TICKERS.iter().zip(&before) {
                 let lines = pods::log(&scene.client, &scene.ns, name)
                     .await?
                     .lines()
@@ -72,7 +62,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
 
             // What survives must also be able to go: no process may stay behind.
             let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);
-            for ((name, _), before) in PODS.iter().zip(&before) {
+            for ((name, _), before) in TICKERS.iter().zip(&before) {
                 pods.delete(name, &DeleteParams::default()).await?;
                 until(
                     &format!("pod {name} to be gone"),
