@@ -5,20 +5,11 @@
 # --only start|memory|http|churn, --rounds N, --pods N,N, --seconds N, --churn N, … SLIPWAY_BENCH_WASMTIME=no leaves
 # `wasmtime serve` out, whose build takes minutes, once.
 . "$(dirname "$0")/lib.sh"
+. "$TESTBED/measuring.sh"
 
 ARCH=$(uname -m)
 NODE=$CLUSTER-bench
-WORK=$CACHE/bench
-RESULTS=$WORK/results.json
-JSON='' MARKDOWN=''
-MEASURE=()
-while [ $# -gt 0 ]; do
-    case $1 in
-    --json) JSON=$(realpath -m "$2") && shift 2 ;;
-    --markdown) MARKDOWN=$(realpath "$2") && shift 2 ;;
-    *) MEASURE+=("$1") && shift ;;
-    esac
-done
+measuring bench "$@"
 NODE_PROGRAMS=(containerd-shim-slipway-v1 slipway-worker slipway-compile slipway-bench)
 
 # build_wasmtime FOLDER VERSION: with what `serve` uses of its features, for the machine's own libc as it is published.
@@ -81,23 +72,12 @@ make() {
         /bench/pause.tar /bench/guests.tar
 }
 
-about() {
-    printf 'Measured on %s, commit %s%s' "$(date -u +%F)" "$(git -C "$ROOT" describe --always --dirty --abbrev=10)" \
-        "${SLIPWAY_QUICK:+ (quick builds of our programs: slower than what is shipped)}"
-}
-
 measure() {
     local status=0
     docker exec "$NODE" /bench/programs/slipway-bench run --socket /var/cri/bench/c.sock --scratch /var/cri/bench/scratch \
         --about "$(about)" --json /var/cri/bench/results.json "${MEASURE[@]}" || status=$?
     [ $status -eq 0 ] || { docker exec "$NODE" tail -n 20 /var/cri/bench/log; return $status; }
     docker exec "$NODE" cat /var/cri/bench/results.json >"$RESULTS"
-}
-
-results() {
-    local -a page=()
-    [ -z "$MARKDOWN" ] || page=(--markdown "$MARKDOWN")
-    "$WORK/programs/slipway-bench" show "$RESULTS" "${page[@]}"
 }
 
 "$TESTBED/docker.sh" up
@@ -117,8 +97,4 @@ step "making the node of the benchmark" bench-node make
 others=$(docker ps --format '{{.Names}}' | grep -vx "$NODE" | paste -sd' ') || true
 [ -z "$others" ] || detail "hint: other containers run meanwhile and will be heard: $others"
 show "measuring" bench measure
-show "results" bench-results results
-if [ -n "$JSON" ]; then
-    cp "$RESULTS" "$JSON"
-fi
-detail "all samples are in ${JSON:-$RESULTS}"
+show_results "$WORK/programs/slipway-bench"
