@@ -37,9 +37,7 @@ pub fn run(args: Args) -> Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
-            let results = runtime.block_on(measure::measure(&args))?;
-            let text = serde_json::to_string_pretty(&results)?;
-            std::fs::write(&args.json, text).with_context(|| args.json.display().to_string())
+            runtime.block_on(measure::measure(&args))
         }
         Command::Show(args) => show(&args),
     }

@@ -25,11 +25,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long nothing must be asked for until the operator is taken to rest.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Measures.
+/// Measures, and writes the results down.
 ///
 /// # Errors
 /// When a process ends, or a part takes too long.
-pub(crate) async fn measure(args: &Run) -> Result<Results> {
+pub(crate) async fn measure(args: &Run) -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let folder = args.scratch.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -51,20 +51,22 @@ pub(crate) async fn measure(args: &Run) -> Result<Results> {
         operator,
         played,
     };
-    Ok(Results {
+    let mut results = Results {
         about: args.about.clone(),
         nodes: args.nodes,
         at_once: args.at_once,
         processors: std::thread::available_parallelism()?.get(),
         kubernetes,
-        parts: vec![
-            bench.install().await?,
-            bench.rest().await?,
-            bench.restart().await?,
-            bench.prove().await?,
-            bench.remove().await?,
-        ],
-    })
+        parts: Vec::new(),
+    };
+    for what in What::ALL {
+        let part = bench.measure(what).await?;
+        results.parts.push(part);
+        // After each part: what was measured is kept if a later one fails.
+        let text = serde_json::to_string_pretty(&results)?;
+        std::fs::write(&args.json, text).with_context(|| args.json.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn start(args: &Run, plane: &ControlPlane, folder: &Path) -> Result<Process> {
@@ -97,6 +99,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    async fn measure(&mut self, what: What) -> Result<Part> {
+        match what {
+            What::Install => self.install().await,
+            What::Rest => self.rest().await,
+            What::Restart => self.restart().await,
+            What::Prove => self.prove().await,
+            What::Remove => self.remove().await,
+        }
+    }
+
     async fn install(&mut self) -> Result<Part> {
         let began = Instant::now();
         self.until("the nodes are ready", Self::is_ready).await?;

@@ -54,6 +54,17 @@ pub(crate) enum What {
     Remove,
 }
 
+impl What {
+    /// In the order of a run.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Install,
+        Self::Rest,
+        Self::Restart,
+        Self::Prove,
+        Self::Remove,
+    ];
+}
+
 impl Part {
     /// Requests, those about the Lease left out: their number goes with time alone.
     pub(crate) fn own(&self) -> impl Iterator<Item = &Requests> {
