@@ -5,4 +5,5 @@
 cd "$ROOT"
 # Pods of the demo hold their node, which the tests want bare.
 step "removing what the demo runs" e2e-demo kubectl delete --ignore-not-found -f examples/hello-http/k8s.yaml
-show "cluster tests" e2e cargo test --locked -p slipway-e2e --test cluster -- "$@"
+# A thread for each: they wait for their turn on a node (e2e/src/turn.rs), not for a processor.
+show "cluster tests" e2e cargo test --locked -p slipway-e2e --test cluster -- --test-threads 64 "$@"
