@@ -117,11 +117,7 @@ pub async fn install_chart(settings: &Settings, chart: &Path, values: &[&str]) -
         RELEASE,
         chart,
     ];
-    let watchers = "watch.enabled=true";
-    for value in [&*operator, &*installer, &*authority, watchers]
-        .iter()
-        .chain(values)
-    {
+    for value in [&*operator, &*installer, &*authority].iter().chain(values) {
         args.extend(["--set", value]);
     }
     let output = helm(&args).await?;

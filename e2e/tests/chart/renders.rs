@@ -55,7 +55,7 @@ async fn everything_set() {
             "--set", "shim.startupTaints[0].key=slipway.dev/starting,shim.localImagePull=true,shim.leftovers=Remove",
             "--set", "installer.fetch.caConfigMap=company-ca,installer.fetch.env[0].name=HTTPS_PROXY,installer.fetch.env[0].value=http://p.test",
             "--set", "serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus,cleanup.timeoutSeconds=600",
-            "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op,watch.enabled=true",
+            "--set", "crds.keep=false,networkPolicy.enabled=true,serviceAccount.name=op,watch.resources.limits.memory=64Mi",
             "--set", "extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.test:3128",
             "--set", "podLabels.f=g,podAnnotations.h=i,priorityClassName=system-cluster-critical",
             "--set", "installer.namespace=nodes,installer.createNamespace=true,installer.imagePullSecrets[0].name=nodes-pull",
@@ -153,7 +153,7 @@ async fn parts_can_be_left_to_others() {
         "--set",
         "rbac.create=false,crds.enabled=false,podDisruptionBudget.enabled=false,cleanup.enabled=false,shim.enabled=false",
         "--set",
-        "serviceAccount.create=false,serviceAccount.name=mine",
+        "watch.enabled=false,serviceAccount.create=false,serviceAccount.name=mine",
     ])
     .await;
     let kinds: Vec<&str> = text
@@ -293,6 +293,7 @@ async fn kwasm_names_of_values_are_understood() {
 #[tokio::test]
 async fn images_follow_registry_tag_and_digest() {
     assert_snapshot!(images(&[]).await, @r#"
+    image: "slipway/node-installer:0.1.0"
     image: "slipway/operator:0.1.0"
     value: "slipway/node-installer:0.1.0"
     image: "slipway/node-installer:0.1.0"
@@ -303,6 +304,7 @@ async fn images_follow_registry_tag_and_digest() {
         "image.registry=mirror.test,image.tag=a,installer.image.tag=b",
     ];
     assert_snapshot!(images(&mirror).await, @r#"
+    image: "mirror.test/slipway/node-installer:b"
     image: "mirror.test/slipway/operator:a"
     value: "mirror.test/slipway/node-installer:b"
     image: "mirror.test/slipway/node-installer:b"
@@ -313,6 +315,7 @@ async fn images_follow_registry_tag_and_digest() {
         "image.registry=mirror.test,installer.image.registry=own.test",
     ];
     assert_snapshot!(images(&own).await, @r#"
+    image: "own.test/slipway/node-installer:0.1.0"
     image: "mirror.test/slipway/operator:0.1.0"
     value: "own.test/slipway/node-installer:0.1.0"
     image: "own.test/slipway/node-installer:0.1.0"
