@@ -1,7 +1,9 @@
 //! The guests in the image of `e2e/guests`, by the names the tests use.
 
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::names;
 use crate::pods::{self, Runtime};
 use crate::scene::Scene;
 
@@ -16,6 +18,32 @@ impl Scene {
             &self.settings.guests,
             command,
         )
+    }
+
+    /// Runs a Wasm pod on this scene's node to its good end.
+    ///
+    /// # Errors
+    /// With its state and its log when it ends otherwise.
+    pub async fn runs_a_job(&self, name: &str) -> Result<()> {
+        self.runs_a_job_by(names::RUNTIME_CLASS, name).await
+    }
+
+    /// As [`Scene::runs_a_job`], by another `RuntimeClass`.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn runs_a_job_by(&self, class: &str, name: &str) -> Result<()> {
+        let mut pod = self.guest(name, Runtime::Wasm, &["/job.wasm"]);
+        pod["spec"]["runtimeClassName"] = class.into();
+        pods::create(&self.client, &self.ns, pod).await?;
+        let ended = pods::until_ended(&self.client, &self.ns, name).await?;
+        ensure!(
+            ended.phase == "Succeeded" && ended.state.exit_code == 0,
+            "{name} ended with {:?}: {}",
+            ended.state,
+            ended.log
+        );
+        Ok(())
     }
 
     /// A pod on this scene's node that prints a line a second for ever: a Wasm one, or the same program as a

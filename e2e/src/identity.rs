@@ -1,6 +1,6 @@
 //! Who a pod is: if any of it changes, it is another pod.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
@@ -42,6 +42,19 @@ impl Identity {
             process,
         })
     }
+
+    /// The pod of this name is still this one.
+    ///
+    /// # Errors
+    /// With both when it is not.
+    pub async fn holds(&self, scene: &Scene, name: &str) -> Result<()> {
+        let now = Self::of(scene, name).await?;
+        ensure!(
+            now == *self,
+            "{name} became another: {self:?}, then {now:?}"
+        );
+        Ok(())
+    }
 }
 
 /// Runs the two of [`TICKERS`], and tells who they are once each has written a line.
@@ -54,6 +67,21 @@ pub async fn tickers(scene: &Scene) -> Result<[Identity; 2]> {
     }
     let [native, wasm] = TICKERS.map(|(name, _)| ticking(scene, name));
     Ok([native.await?, wasm.await?])
+}
+
+/// The two of [`TICKERS`] are still these, and still write.
+///
+/// # Errors
+/// Names the one that is or does not.
+pub async fn still_tick(scene: &Scene, before: &[Identity; 2]) -> Result<()> {
+    for ((name, _), before) in TICKERS.iter().zip(before) {
+        before.holds(scene, name).await?;
+        let log = pods::log(&scene.client, &scene.ns, name).await?;
+        pods::until_says_more(&scene.client, &scene.ns, name, log.lines().count())
+            .await
+            .context("its output is lost")?;
+    }
+    Ok(())
 }
 
 async fn ticking(scene: &Scene, name: &str) -> Result<Identity> {

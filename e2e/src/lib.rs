@@ -37,5 +37,6 @@ pub mod shim;
 pub mod stage;
 pub mod tree;
 pub mod turn;
+pub mod untouched;
 pub mod wait;
 pub mod watcher;

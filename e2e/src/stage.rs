@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use futures::FutureExt;
 use futures::future::try_join_all;
 use kube::Client;
+use serde_json::{Value, json};
 
 use crate::cluster::{self, Cluster};
 use crate::scene::{Failure, Scene, Start, prepare, words};
@@ -23,6 +24,21 @@ pub struct Stage {
     pub scenes: Vec<Scene>,
     /// Images of the test bed.
     pub settings: Settings,
+}
+
+impl Stage {
+    /// The spec of a `Shim` that puts the bundled shim on every worker, under a handler of this name.
+    #[must_use]
+    pub fn bundled(&self, handler: &str) -> Value {
+        let names: Vec<_> = self.scenes.iter().map(|scene| &scene.worker.name).collect();
+        json!({
+            "source": { "bundled": {} },
+            "nodeSelector": { "matchExpressions": [
+                { "key": "kubernetes.io/hostname", "operator": "In", "values": names },
+            ]},
+            "handlers": [{ "name": handler }],
+        })
+    }
 }
 
 /// Runs `scenario` when no other test is on any worker, and puts the release back as all tests expect it.

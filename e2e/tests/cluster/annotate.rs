@@ -10,7 +10,6 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
 use slipway_e2e::names;
-use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
@@ -52,16 +51,7 @@ async fn annotate_labels_only_after_canary() -> Result<(), Failure> {
             runtime_class_selects_ready_nodes(scene).await?;
             node_tells_it_is_ready(scene).await?;
 
-            let pod = scene.guest("after", Runtime::Wasm, &["/job.wasm"]);
-            pods::create(client, &scene.ns, pod).await?;
-            let ended = pods::until_ended(client, &scene.ns, "after").await?;
-            ensure!(
-                ended.phase == "Succeeded",
-                "a pod ended with {:?}: {}",
-                ended.state,
-                ended.log
-            );
-            Ok(())
+            scene.runs_a_job("after").await
         },
     )
     .await

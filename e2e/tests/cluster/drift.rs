@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Node};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
 use slipway_e2e::fault::{CONFIG, COPY, Fault};
-use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{nodeshim, watcher};
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ async fn drift_is_seen_and_healed() -> Result<(), Failure> {
     on_each_worker(test, Start::BareAlone, async |scene: &Scene| {
         let (client, node) = (&scene.client, scene.worker.name.as_str());
         let inside = &scene.worker.inside;
-        let before = (inside.tree().await?, inside.our_units().await?);
+        let before = Untouched::of(inside).await?;
         let lost = Fault::lost(inside).await?;
         provision::request(client, node, Input::Annotation).await?;
         provision::until_ready(client, node).await?;
@@ -73,15 +73,7 @@ async fn drift_is_seen_and_healed() -> Result<(), Failure> {
         provision::withdraw(client, node).await?;
         provision::until_bare(client, node).await?;
         drop((fault, lost));
-        let changes = before.0.changes(&inside.tree().await?);
-        ensure!(changes.is_empty(), "not as before:\n{changes}");
-        let units = inside.our_units().await?;
-        ensure!(
-            units == before.1,
-            "units {:?} before, {units:?} now",
-            before.1
-        );
-        Ok(())
+        before.is_back(inside).await
     })
     .await
 }
@@ -133,16 +125,7 @@ async fn heals<T>(scene: &Scene, damage: impl AsyncFnOnce() -> Result<T>) -> Res
         seen.unwrap_or_default(),
         begun.elapsed()
     );
-    let name = format!("after-{since}");
-    let pod = scene.guest(&name, Runtime::Wasm, &["/job.wasm"]);
-    pods::create(client, &scene.ns, pod).await?;
-    let ended = pods::until_ended(client, &scene.ns, &name).await?;
-    ensure!(
-        ended.state.exit_code == 0,
-        "a pod ended with {:?}: {}",
-        ended.state,
-        ended.log
-    );
+    scene.runs_a_job(&format!("after-{since}")).await?;
     Ok(done)
 }
 

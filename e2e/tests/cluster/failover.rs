@@ -1,10 +1,11 @@
 //! Two operators: the one that works is killed half-way, the other finishes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{lease, nodeshim, shim};
 
@@ -18,7 +19,7 @@ async fn another_operator_finishes_a_rollout() -> Result<(), Failure> {
         shim::delete(client, SHIM, PATIENCE).await?;
         let mut before = Vec::new();
         for scene in &stage.scenes {
-            before.push(scene.worker.inside.tree().await?);
+            before.push(Untouched::of(&scene.worker.inside).await?);
         }
         let outcome = takes_over(stage).await;
         // Also after a failure: the next test must not find it.
@@ -26,12 +27,11 @@ async fn another_operator_finishes_a_rollout() -> Result<(), Failure> {
         outcome?;
         gone?;
         for (scene, before) in stage.scenes.iter().zip(&before) {
-            let changes = before.changes(&scene.worker.inside.tree().await?);
-            ensure!(
-                changes.is_empty(),
-                "{}: not as before:\n{changes}",
-                scene.worker.name
-            );
+            let inside = &scene.worker.inside;
+            before
+                .is_back(inside)
+                .await
+                .context(scene.worker.name.clone())?;
         }
         Ok(())
     })
@@ -41,7 +41,9 @@ async fn another_operator_finishes_a_rollout() -> Result<(), Failure> {
 async fn takes_over(stage: &Stage) -> Result<()> {
     let client = &stage.client;
     let first = lease::until_held(client).await?;
-    shim::apply(client, SHIM, &spec(stage)).await?;
+    let mut spec = stage.bundled(SHIM);
+    spec["rollout"] = json!({ "type": "Rolling", "maxUnavailable": 1 });
+    shim::apply(client, SHIM, &spec).await?;
     until("the first node to be changed", PATIENCE, || async {
         let standing = Standing::of(stage).await?;
         Ok(if standing.busy.is_empty() {
@@ -112,20 +114,4 @@ impl Standing {
         }
         Ok(Self { busy, done })
     }
-}
-
-fn spec(stage: &Stage) -> Value {
-    let names: Vec<_> = stage
-        .scenes
-        .iter()
-        .map(|scene| &scene.worker.name)
-        .collect();
-    json!({
-        "source": { "bundled": {} },
-        "nodeSelector": { "matchExpressions": [
-            { "key": "kubernetes.io/hostname", "operator": "In", "values": names },
-        ]},
-        "handlers": [{ "name": SHIM }],
-        "rollout": { "type": "Rolling", "maxUnavailable": 1 },
-    })
 }

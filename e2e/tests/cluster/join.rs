@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use serde_json::json;
 use slipway_e2e::membership::Absent;
-use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input, PATIENCE};
 use slipway_e2e::scene::{Failure, Scene, Start, on_one_worker};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{names, nodeshim, shim};
 
@@ -24,15 +24,13 @@ async fn a_node_that_joins_gets_wasm() -> Result<(), Failure> {
     on_one_worker(test, Start::BareAlone, 0, async |scene: &Scene| {
         let client = &scene.client;
         shim::delete(client, SHIM, PATIENCE).await?;
-        let before = scene.worker.inside.tree().await?;
+        let before = Untouched::of(&scene.worker.inside).await?;
         let outcome = joins_twice(scene).await;
         // Also after a failure: the next test must not find it.
         let gone = shim::delete(client, SHIM, PATIENCE).await;
         outcome?;
         gone?;
-        let changes = before.changes(&scene.worker.inside.tree().await?);
-        ensure!(changes.is_empty(), "not as before:\n{changes}");
-        Ok(())
+        before.is_back(&scene.worker.inside).await
     })
     .await
 }
@@ -80,16 +78,7 @@ async fn runs_on(scene: &Scene, uid: &str, pod_name: &str) -> Result<String> {
         )
     })
     .await?;
-    let mut pod = scene.guest(pod_name, Runtime::Wasm, &["/job.wasm"]);
-    pod["spec"]["runtimeClassName"] = SHIM.into();
-    pods::create(client, &scene.ns, pod).await?;
-    let ended = pods::until_ended(client, &scene.ns, pod_name).await?;
-    ensure!(
-        ended.state.exit_code == 0,
-        "{pod_name} ended with {:?}: {}",
-        ended.state,
-        ended.log
-    );
+    scene.runs_a_job_by(SHIM, pod_name).await?;
     object.metadata.uid.context("a NodeShim without a UID")
 }
 
@@ -117,7 +106,7 @@ async fn a_node_that_goes_mid_job_comes_back_whole() -> Result<(), Failure> {
     on_one_worker(test, Start::BareAlone, 1, async |scene: &Scene| {
         let (client, node) = (&scene.client, scene.worker.name.as_str());
         let inside = &scene.worker.inside;
-        let before = (inside.tree().await?, inside.our_units().await?);
+        let before = Untouched::of(inside).await?;
         provision::request(client, node, Input::Annotation).await?;
         // From the first record of its transaction on the installer is at work; nobody will hear how it ends.
         inside
@@ -154,18 +143,11 @@ async fn a_node_that_goes_mid_job_comes_back_whole() -> Result<(), Failure> {
         ensure!(labels.is_empty(), "a node that asks for nothing is labelled: {labels:?}");
         provision::request(client, node, Input::Annotation).await?;
         provision::until_ready(client, node).await?;
-        let pod = scene.guest("after", Runtime::Wasm, &["/job.wasm"]);
-        pods::create(client, &scene.ns, pod).await?;
-        let ended = pods::until_ended(client, &scene.ns, "after").await?;
-        ensure!(ended.state.exit_code == 0, "it ended with {:?}: {}", ended.state, ended.log);
+        scene.runs_a_job("after").await?;
 
         provision::withdraw(client, node).await?;
         provision::until_bare(client, node).await?;
-        let changes = before.0.changes(&inside.tree().await?);
-        ensure!(changes.is_empty(), "not as before:\n{changes}");
-        let units = inside.our_units().await?;
-        ensure!(units == before.1, "units {:?} before, {units:?} now", before.1);
-        Ok(())
+        before.is_back(inside).await
     })
     .await
 }

@@ -15,6 +15,7 @@ use slipway_e2e::pods;
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::tree::Tree;
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{nodeshim, operator};
 
@@ -57,8 +58,8 @@ async fn containerd_and_pods_survive_an_installer_killed_anywhere() -> Result<()
     on_each_worker(test, Start::BareAlone, async |scene: &Scene| {
         let inside = &scene.worker.inside;
         Installer::sweep(inside, SHIM).await?;
-        let before = (inside.tree().await?, inside.our_units().await?);
-        rolled_back_and_tried_again(scene, &before.0)
+        let before = Untouched::of(inside).await?;
+        rolled_back_and_tried_again(scene, &before)
             .await
             .context("the operator's install, and containerd does not start with it")?;
 
@@ -82,22 +83,16 @@ async fn containerd_and_pods_survive_an_installer_killed_anywhere() -> Result<()
         remove(scene, "wasm").await?;
         provision::withdraw(&scene.client, &scene.worker.name).await?;
         provision::until_bare(&scene.client, &scene.worker.name).await?;
-        same(&before.0, &inside.tree().await?)?;
-        let units = inside.our_units().await?;
-        ensure!(
-            units == before.1,
-            "units {:?} before, {units:?} now",
-            before.1
-        );
+        before.is_back(inside).await?;
         inside.until_cri_answers(AT_MOST).await?;
-        unchanged(scene, "native", &identities[0]).await?;
+        identities[0].holds(scene, "native").await?;
         Installer::sweep(inside, SHIM).await
     })
     .await
 }
 
 /// Asks for Wasm while containerd does not start with it; then it does.
-async fn rolled_back_and_tried_again(scene: &Scene, before: &Tree) -> Result<()> {
+async fn rolled_back_and_tried_again(scene: &Scene, before: &Untouched) -> Result<()> {
     let (client, node) = (&scene.client, scene.worker.name.as_str());
     let inside = &scene.worker.inside;
     let told = events::warnings(scene, "InstallRolledBack").await?.len();
@@ -119,7 +114,7 @@ async fn rolled_back_and_tried_again(scene: &Scene, before: &Tree) -> Result<()>
     .await?;
     inside.until_cri_answers(AT_MOST).await?;
     // The next try is some seconds away.
-    same(before, &inside.tree().await?)?;
+    same(&before.tree, &inside.tree().await?)?;
     drop(fault);
 
     ensure!(
@@ -133,7 +128,7 @@ async fn rolled_back_and_tried_again(scene: &Scene, before: &Tree) -> Result<()>
 }
 
 /// Everything that happens to the second shim, after which the node is as before it.
-async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity]) -> Result<()> {
+async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity; 2]) -> Result<()> {
     let inside = &scene.worker.inside;
     let without = inside.tree().await?;
     for (step, end) in STEPS {
@@ -145,7 +140,7 @@ async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity]) -
             .with_context(|| format!("an uninstall killed after {step:?}"))?;
         same(&without, &inside.tree().await?).with_context(|| format!("after {step:?}"))?;
         for ((name, _), before) in TICKERS.iter().zip(identities) {
-            unchanged(scene, name, before).await.context(step)?;
+            before.holds(scene, name).await.context(step)?;
         }
     }
     uninstall_fails_to_restart(scene, installer)
@@ -156,17 +151,7 @@ async fn faults(scene: &Scene, installer: &Installer, identities: &[Identity]) -
         .await
         .context("the watchdog alone, and containerd does not start with the change")?;
     same(&without, &inside.tree().await?)?;
-    for ((name, _), before) in TICKERS.iter().zip(identities) {
-        unchanged(scene, name, before).await?;
-        let lines = pods::log(&scene.client, &scene.ns, name)
-            .await?
-            .lines()
-            .count();
-        pods::until_says_more(&scene.client, &scene.ns, name, lines)
-            .await
-            .context("its output is lost")?;
-    }
-    Ok(())
+    identity::still_tick(scene, identities).await
 }
 
 /// The watchdog is all that is left. Then the next run comes.
@@ -267,15 +252,6 @@ async fn watchdog_fails_to_restart(scene: &Scene, installer: &Installer) -> Resu
 fn same(before: &Tree, after: &Tree) -> Result<()> {
     let changes = before.changes(after);
     ensure!(changes.is_empty(), "not as before:\n{changes}");
-    Ok(())
-}
-
-async fn unchanged(scene: &Scene, pod: &str, before: &Identity) -> Result<()> {
-    let after = Identity::of(scene, pod).await?;
-    ensure!(
-        after == *before,
-        "{pod} became another: {before:?}, then {after:?}"
-    );
     Ok(())
 }
 

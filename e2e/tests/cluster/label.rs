@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 
@@ -23,15 +22,7 @@ async fn label_path() -> Result<(), Failure> {
         );
         provision::until_ready(client, node).await?;
 
-        let pod = scene.guest("by-label", Runtime::Wasm, &["/job.wasm"]);
-        pods::create(client, &scene.ns, pod).await?;
-        let ended = pods::until_ended(client, &scene.ns, "by-label").await?;
-        ensure!(
-            ended.state.exit_code == 0,
-            "the pod ended with {:?}: {}",
-            ended.state,
-            ended.log
-        );
+        scene.runs_a_job("by-label").await?;
 
         provision::withdraw(client, node).await?;
         provision::until_bare(client, node).await?;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::DeleteParams;
-use slipway_e2e::identity::{self, Identity, TICKERS};
+use slipway_e2e::identity::{self, TICKERS};
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
 use slipway_e2e::wait::until;
@@ -45,20 +45,7 @@ async fn pods_survive_containerd_restart() -> Result<(), Failure> {
             }
             until_node_ready(scene).await?;
 
-            for ((name, _), before) in TICKERS.iter().zip(&before) {
-                let lines = pods::log(&scene.client, &scene.ns, name)
-                    .await?
-                    .lines()
-                    .count();
-                pods::until_says_more(&scene.client, &scene.ns, name, lines)
-                    .await
-                    .context("its output is lost after the restart")?;
-                let after = Identity::of(scene, name).await?;
-                ensure!(
-                    after == *before,
-                    "{name} became another: {before:?}, then {after:?}"
-                );
-            }
+            identity::still_tick(scene, &before).await?;
 
             // What survives must also be able to go: no process may stay behind.
             let pods: Api<Pod> = Api::namespaced(scene.client.clone(), &scene.ns);

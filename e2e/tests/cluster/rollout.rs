@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::{nodeshim, shim};
 
 const SHIM: &str = "e2e-stop";
@@ -18,7 +19,7 @@ async fn a_failing_node_stops_the_rollout() -> Result<(), Failure> {
         let mut before = Vec::new();
         for scene in &stage.scenes {
             let inside = &scene.worker.inside;
-            before.push((inside.tree().await?, inside.containerd_pid().await?));
+            before.push((Untouched::of(inside).await?, inside.containerd_pid().await?));
         }
         let outcome =
             stops_and_goes_on(stage, &before.iter().map(|b| b.1).collect::<Vec<_>>()).await;
@@ -27,12 +28,11 @@ async fn a_failing_node_stops_the_rollout() -> Result<(), Failure> {
         outcome?;
         gone?;
         for (scene, (before, _)) in stage.scenes.iter().zip(&before) {
-            let changes = before.changes(&scene.worker.inside.tree().await?);
-            ensure!(
-                changes.is_empty(),
-                "{}: not as before the install:\n{changes}",
-                scene.worker.name
-            );
+            let inside = &scene.worker.inside;
+            before
+                .is_back(inside)
+                .await
+                .context(scene.worker.name.clone())?;
         }
         Ok(())
     })
@@ -73,17 +73,7 @@ async fn stops_and_goes_on(stage: &Stage, containerd: &[u32]) -> Result<()> {
 }
 
 fn spec(stage: &Stage, command: &str) -> Value {
-    let names: Vec<_> = stage
-        .scenes
-        .iter()
-        .map(|scene| &scene.worker.name)
-        .collect();
-    json!({
-        "source": { "bundled": {} },
-        "nodeSelector": { "matchExpressions": [
-            { "key": "kubernetes.io/hostname", "operator": "In", "values": names },
-        ]},
-        "handlers": [{ "name": SHIM }],
-        "canary": { "image": stage.settings.guests, "command": [command] },
-    })
+    let mut spec = stage.bundled(SHIM);
+    spec["canary"] = json!({ "image": stage.settings.guests, "command": [command] });
+    spec
 }

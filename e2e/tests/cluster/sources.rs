@@ -14,6 +14,7 @@ use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::runc_shim::{ARCHIVE, BINARY, IMAGE, RuncShim};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{nodeshim, operator, shim};
 
@@ -34,7 +35,7 @@ async fn shims_of_others_serve_pods_and_go_without_a_trace() -> Result<(), Failu
         // An administrator's own handler, for the shim to be adopted.
         let handler = Fault::handler(inside, &names.served).await?;
         inside.until_cri_answers(pods::PATIENCE).await?;
-        let before = (inside.tree().await?, inside.our_units().await?);
+        let before = Untouched::of(inside).await?;
 
         let outcome = scenario(scene, &names, &server, &runc, &architecture).await;
         // Also after a failure: the next test must not find them.
@@ -42,14 +43,7 @@ async fn shims_of_others_serve_pods_and_go_without_a_trace() -> Result<(), Failu
         outcome?;
         gone?;
 
-        let changes = before.0.changes(&inside.tree().await?);
-        ensure!(changes.is_empty(), "not as before:\n{changes}");
-        let units = inside.our_units().await?;
-        ensure!(
-            units == before.1,
-            "units {:?} before, {units:?} now",
-            before.1
-        );
+        before.is_back(inside).await?;
         inside.until_cri_answers(pods::PATIENCE).await?;
         drop(handler);
         Ok(())

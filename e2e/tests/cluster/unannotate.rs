@@ -5,6 +5,7 @@ use slipway_e2e::fault::CONFIG;
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Scene, Start, on_each_worker};
+use slipway_e2e::untouched::Untouched;
 
 #[tokio::test]
 async fn unannotate_restores_every_byte() -> Result<(), Failure> {
@@ -14,9 +15,11 @@ async fn unannotate_restores_every_byte() -> Result<(), Failure> {
         async |scene: &Scene| {
             let (client, node) = (&scene.client, scene.worker.name.as_str());
             let inside = &scene.worker.inside;
-            let before = inside.tree().await?;
-            ensure!(before.holds(CONFIG), "the snapshot does not hold {CONFIG}");
-            let units = inside.our_units().await?;
+            let before = Untouched::of(inside).await?;
+            ensure!(
+                before.tree.holds(CONFIG),
+                "the snapshot does not hold {CONFIG}"
+            );
 
             provision::request(client, node, Input::Annotation).await?;
             provision::until_ready(client, node).await?;
@@ -25,25 +28,11 @@ async fn unannotate_restores_every_byte() -> Result<(), Failure> {
                 ensure!(during.holds(path), "installed, yet there is no {path}");
             }
             // Code compiled for a guest is a byte on the node, too.
-            let pod = scene.guest("used", Runtime::Wasm, &["/job.wasm"]);
-            pods::create(client, &scene.ns, pod).await?;
-            let ended = pods::until_ended(client, &scene.ns, "used").await?;
-            ensure!(
-                ended.state.exit_code == 0,
-                "the pod ended with {:?}: {}",
-                ended.state,
-                ended.log
-            );
+            scene.runs_a_job("used").await?;
 
             provision::withdraw(client, node).await?;
             provision::until_bare(client, node).await?;
-            let changes = before.changes(&inside.tree().await?);
-            ensure!(changes.is_empty(), "not as before the install:\n{changes}");
-            let left = inside.our_units().await?;
-            ensure!(
-                left == units,
-                "units before the install: {units:?}, after: {left:?}"
-            );
+            before.is_back(inside).await?;
 
             // And it is a node like any other: containerd answers, native pods run.
             inside.containerd_answers().await?;

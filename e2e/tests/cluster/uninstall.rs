@@ -1,14 +1,14 @@
 //! `helm uninstall` with nodes that run Wasm.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
 use kube::api::ListParams;
-use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision::{self, Input};
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
+use slipway_e2e::untouched::Untouched;
 use slipway_e2e::{cluster, helm, nodeshim, shim};
 
 #[tokio::test]
@@ -19,37 +19,26 @@ async fn helm_uninstall_leaves_nodes_as_they_were() -> Result<(), Failure> {
         let mut before = Vec::new();
         for scene in &stage.scenes {
             let inside = &scene.worker.inside;
-            before.push((inside.tree().await?, inside.our_units().await?));
+            before.push(Untouched::of(inside).await?);
         }
         for scene in &stage.scenes {
             provision::request(client, &scene.worker.name, Input::Annotation).await?;
         }
         for (index, scene) in stage.scenes.iter().enumerate() {
             provision::until_ready(client, &scene.worker.name).await?;
-            let name = format!("used-{index}");
-            let pod = scene.guest(&name, Runtime::Wasm, &["/job.wasm"]);
-            pods::create(client, &scene.ns, pod).await?;
-            let ended = pods::until_ended(client, &scene.ns, &name).await?;
-            ensure!(
-                ended.state.exit_code == 0,
-                "{name} ended with {:?}",
-                ended.state
-            );
+            scene.runs_a_job(&format!("used-{index}")).await?;
         }
 
         helm::uninstall(&stage.settings).await?;
 
         let nodes: Api<Node> = Api::all(client.clone());
-        for (scene, (tree, units)) in stage.scenes.iter().zip(&before) {
+        for (scene, before) in stage.scenes.iter().zip(&before) {
             let (name, inside) = (&scene.worker.name, &scene.worker.inside);
             let labels = provision::our_labels(&nodes.get(name).await?);
             ensure!(labels.is_empty(), "{name} still has {labels:?}");
             let left = nodeshim::get(client, name).await?;
             ensure!(left.is_none(), "{name} still has a NodeShim");
-            let changes = tree.changes(&inside.tree().await?);
-            ensure!(changes.is_empty(), "{name}: not as before:\n{changes}");
-            let now = inside.our_units().await?;
-            ensure!(now == *units, "{name}: units {units:?} before, {now:?} now");
+            before.is_back(inside).await.context(name.clone())?;
             inside.containerd_answers().await?;
         }
         let shims = shim::api(client).list(&ListParams::default()).await?.items;
