@@ -63,6 +63,10 @@ fn told(node: &Node, change: impl FnOnce()) -> Option<Drift> {
     watch.look().unwrap()
 }
 
+fn assert_says(drift: &Drift, start: &str) {
+    assert!(drift.message.starts_with(start), "{}", drift.message);
+}
+
 #[test]
 fn a_configuration_without_our_tables_is_told() {
     type Change = fn(&Node);
@@ -97,17 +101,11 @@ fn a_configuration_without_our_tables_is_told() {
         let (node, _) = installed((2, 4), ROOT);
         let drift = told(&node, || change(&node)).expect(says);
         assert_eq!(drift.handlers, ["wasmtime"]);
-        assert!(drift.message.starts_with(says), "{}", drift.message);
+        assert_says(&drift, says);
     }
     let (node, _) = installed((1, 7), V1);
     let drift = told(&node, || edit(&node, CONFIG, |_| V1.to_owned())).unwrap();
-    assert!(
-        drift
-            .message
-            .starts_with("/etc/containerd/config.toml has changed"),
-        "{}",
-        drift.message
-    );
+    assert_says(&drift, "/etc/containerd/config.toml has changed");
 }
 
 #[test]
@@ -117,13 +115,7 @@ fn a_root_file_that_was_never_ours_is_told_too() {
     let files = node.journal.installed().unwrap().unwrap().files;
     assert_eq!(files.len(), 1, "the drop-in alone is ours");
     let drift = told(&node, || edit(&node, CONFIG, |_| ROOT.to_owned())).unwrap();
-    assert!(
-        drift
-            .message
-            .starts_with("/etc/containerd/config.toml has changed"),
-        "{}",
-        drift.message
-    );
+    assert_says(&drift, "/etc/containerd/config.toml has changed");
 }
 
 #[test]
