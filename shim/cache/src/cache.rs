@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,7 +48,7 @@ pub struct Cache {
     key: Key,
     boot: String,
     limit: u64,
-    /// The most code to keep, if the node says so.
+    /// The most code to keep, if whoever opened it says so.
     pub(crate) space: Option<u64>,
     pub(crate) root: OwnedFd,
     pub(crate) identities: OwnedFd,
@@ -74,6 +74,10 @@ impl Cache {
             trust::subdirectory(&directory, "identities").map_err(error("opening identities"))?;
         let entries = trust::subdirectory(&directory, key.as_str())
             .map_err(error("opening the engine's directory"))?;
+        // As for a seal: another engine's compiler, which makes room, sees that this one is in use.
+        let stat = rustix::fs::fstat(&entries)
+            .map_err(|errno| error("opening the engine's directory")(errno.into()))?;
+        let _ = touch(&entries, &stat, SystemTime::now());
         Ok(Self {
             path: root.to_path_buf(),
             key,
@@ -93,7 +97,8 @@ impl Cache {
         self
     }
 
-    /// The same cache, which keeps at most `bytes` of code instead of [`crate::SPACE_LIMIT`] or a tenth of the disk.
+    /// The same cache, which keeps at most `bytes` of code instead of [`crate::SPACE_LIMIT`] or a tenth of the disk. For
+    /// tests: the compiler offers no such choice.
     #[must_use]
     pub fn bounded(mut self, bytes: u64) -> Self {
         self.space = Some(bytes);
@@ -264,8 +269,8 @@ pub(crate) fn names(module: &Digest) -> (String, String) {
     (format!("{module}.cwasm"), format!("{module}.seal"))
 }
 
-/// Notes in the time stamp of a seal that its code is used, for `collect`; once an hour is enough.
-fn touch(seal: &File, stat: &rustix::fs::Stat, now: SystemTime) -> io::Result<()> {
+/// Notes in the time stamp of a seal, or of an engine's directory, that it is used, for `collect`; once an hour is enough.
+fn touch(used: impl AsFd, stat: &rustix::fs::Stat, now: SystemTime) -> io::Result<()> {
     const RESOLUTION: Duration = Duration::from_secs(3600);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let touched = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
@@ -283,11 +288,11 @@ fn touch(seal: &File, stat: &rustix::fs::Stat, now: SystemTime) -> io::Result<()
             tv_nsec: UTIME_NOW,
         },
     };
-    Ok(rustix::fs::futimens(seal, &times)?)
+    Ok(rustix::fs::futimens(used, &times)?)
 }
 
 /// Replaces a small file at once. Not synced: a torn one is not believed, and made again.
-fn write(directory: &OwnedFd, name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn write(directory: &OwnedFd, name: &str, text: &str) -> io::Result<()> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let temporary = format!(
         "{name}.{}-{}.tmp",

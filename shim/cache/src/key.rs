@@ -7,6 +7,9 @@ use crate::Digest;
 /// The engine whose code is cached; an update of the crate must change it (tested in `shim/engine`).
 pub const ENGINE: &str = "wasmtime-48.0.8";
 
+/// What the name of every engine's directory begins with; others' folders, a disk's `lost+found`, are left alone.
+pub(crate) const PREFIX: &str = "wasmtime-";
+
 /// Counts changes of the engine's configuration that are baked into compiled files. Whoever changes
 /// `shim/engine`'s configuration raises it (tested there).
 pub const REVISION: u32 = 2;

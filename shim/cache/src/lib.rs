@@ -4,10 +4,12 @@
 //! ```text
 //! /var/lib/slipway/cache/           mode 0700, every directory above it owned by root
 //!   lock                            held by the one compiler that runs on this node
+//!   queue/<number>                  held by each that waits for it, in the order of their coming
 //!   identities/<sha256>             which module an inode holds, so that it need not be hashed again
 //!   wasmtime-48.0.8-r1-x86_64-…/    the [`Key`]: engine, configuration, processor
 //!     <sha256 of the module>.cwasm  native code, as the engine maps it
 //!     <sha256 of the module>.seal   its length and sha256, and whether this boot has checked them
+//!     <sha256 of the module>.refused  why it was not compiled; for an hour
 //! ```
 //!
 //! Only root writes here, and nothing is believed that somebody else could have written: native code is
@@ -22,6 +24,8 @@ mod collect;
 mod digest;
 mod identity;
 pub mod key;
+mod queue;
+mod refusal;
 mod seal;
 mod store;
 mod trust;

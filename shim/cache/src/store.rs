@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::cache::names;
 use crate::collect::{self, sweep};
+use crate::queue::{Place, locked};
 use crate::{Cache, CacheError, Digest, trust};
 
 /// The right to compile on this node, until it is dropped.
@@ -15,14 +16,18 @@ use crate::{Cache, CacheError, Digest, trust};
 pub struct Lock<'a> {
     cache: &'a Cache,
     _file: OwnedFd,
+    _place: Place,
 }
 
 impl Cache {
-    /// Waits until no other process compiles on this node.
+    /// Waits until no other process compiles on this node, in the order of coming.
     ///
     /// # Errors
     /// When the lock cannot be taken.
     pub fn lock(&self) -> Result<Lock<'_>, CacheError> {
+        let place = Place::take(&self.root)
+            .and_then(|place| place.wait().map(|()| place))
+            .map_err(self.error("queueing for the lock"))?;
         let file = rustix::fs::openat(
             &self.root,
             "lock",
@@ -30,16 +35,11 @@ impl Cache {
             Mode::RUSR | Mode::WUSR,
         )
         .map_err(self.error("opening the lock"))?;
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(self.error("taking the lock")(error)),
-            }
-        }
+        locked(&file, FlockOperation::LockExclusive).map_err(self.error("taking the lock"))?;
         Ok(Lock {
             cache: self,
             _file: file,
+            _place: place,
         })
     }
 }
@@ -54,6 +54,19 @@ impl Lock<'_> {
         let kept =
             collect::used(&self.cache.root).map_err(self.cache.error("measuring the cache"))?;
         Ok(self.cache.collect(kept / 2, None)? > 0)
+    }
+
+    /// Brings the cache back to the size that is allowed, without the code of `keep`. To be called when that is in place:
+    /// its module can be run, whatever becomes of this.
+    ///
+    /// # Errors
+    /// When the disk cannot be measured or something cannot be removed.
+    pub fn make_fit(&self, keep: &Digest) -> Result<(), CacheError> {
+        let limit = self
+            .cache
+            .space()
+            .map_err(self.cache.error("measuring the disk"))?;
+        self.cache.collect(limit, Some(keep)).map(drop)
     }
 
     /// Makes the file that the code of this module is to be written to.
@@ -102,7 +115,7 @@ impl Staging<'_> {
         &self.file
     }
 
-    /// Puts what was written into place, and makes room for it.
+    /// Puts what was written into place. [`Lock::make_fit`] makes room for it.
     ///
     /// # Errors
     /// When it cannot be made durable; then nothing has changed.
@@ -119,12 +132,7 @@ impl Staging<'_> {
         rustix::fs::fsync(&self.cache.entries)
             .map_err(io::Error::from)
             .and_then(|()| self.cache.seal(&self.module, &self.file, digest))
-            .map_err(self.cache.error("sealing code"))?;
-        let limit = self
-            .cache
-            .space()
-            .map_err(self.cache.error("measuring the disk"))?;
-        self.cache.collect(limit, Some(&self.module)).map(drop)
+            .map_err(self.cache.error("sealing code"))
     }
 
     fn fail<E: Into<io::Error>>(&mut self, action: &'static str, error: E) -> CacheError {

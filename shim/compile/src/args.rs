@@ -20,7 +20,8 @@ usage:
 
 options of --cache:
   --memory MIB       less address space than the usual 4096
-  --seconds NUMBER   less time than the usual 540";
+  --processor NUMBER less processor time than the usual 240 s
+  --seconds NUMBER   less time than the usual 300";
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub enum UsageError {
     /// An option without what belongs to it.
     #[error("{0}: a value is missing")]
     Value(String),
-    /// `--memory` or `--seconds`
+    /// `--memory`, `--processor` or `--seconds`
     #[error("{option}: expected a number from 1 to {most}, found {found:?}")]
     Limit {
         /// The option.
@@ -128,6 +129,11 @@ impl Args {
                 "--memory" => {
                     let mib = less("--memory", &value()?, limits.memory >> 20)?;
                     limits.memory = mib << 20;
+                }
+                "--processor" => {
+                    let most = limits.processor.as_secs();
+                    let seconds = less("--processor", &value()?, most)?;
+                    limits.processor = Duration::from_secs(seconds);
                 }
                 "--seconds" => {
                     let seconds = less("--seconds", &value()?, limits.time.as_secs())?;
@@ -210,12 +216,13 @@ mod tests {
             })
         );
         assert_eq!(
-            parse("--cache /var/lib/slipway/cache --memory 96 --seconds 3"),
+            parse("--cache /var/lib/slipway/cache --memory 96 --processor 2 --seconds 3"),
             Ok(Args::Cache {
                 root,
                 namespace: None,
                 limits: Limits {
                     memory: 96 << 20,
+                    processor: Duration::from_secs(2),
                     time: Duration::from_secs(3)
                 }
             })

@@ -5,12 +5,12 @@
 //! ```text
 //! slipway-compile --cache /var/lib/slipway/cache [--identity NAMESPACE]
 //!   fd 3   the wasm file, for reading
-//!   fd 4   a pipe for the answer, written at the end and closed
+//!   fd 4   a pipe for the answer, written at the end and closed; an empty line comes first when its turn has come
 //! ```
 //!
 //! | exit status | answer on fd 4 |
 //! |---|---|
-//! | 0 | the module's digest, 64 hexadecimal digits and a line feed: `Cache::get` opens the code |
+//! | 0 | the module's digest, 64 hexadecimal digits and a line feed: `Cache::get` opens the code. What follows is for the log |
 //! | 65 | one sentence: why this module cannot be run |
 //! | 66 | the container's image has no wasm layers |
 //! | other | one sentence: what failed here, whatever the module |
@@ -28,7 +28,7 @@
 //!
 //! The module is somebody's: it is read and compiled by a child without privileges, within limits of
 //! memory, time and size ([`Limits`]), behind a system call filter; the parent only hashes, waits and renames. One
-//! module is compiled at a time on a node.
+//! module is compiled at a time on a node, and both processes are the first to go when the node is short of memory.
 //!
 //! ```text
 //! slipway-compile --output FILE.cwasm FILE.wasm
@@ -45,6 +45,6 @@ mod sandbox;
 mod supervise;
 
 pub use args::{Args, HELP, UsageError, Wanted};
-pub use job::{compile_file, run, run_image};
-pub use limits::Limits;
+pub use job::{Compiled, compile_file, run, run_image};
+pub use limits::{Limits, expendable};
 pub use outcome::{EXIT_INTERNAL, EXIT_NO_LAYER, EXIT_NOT_RUNNABLE, EXIT_USAGE, Failure};

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::os::fd::FromRawFd;
 use std::process::ExitCode;
 
-use slipway_shim_cache::Digest;
-use slipway_shim_compile::{Args, EXIT_USAGE, Failure, compile_file, run, run_image};
+use slipway_shim_compile::{
+    Args, Compiled, EXIT_USAGE, Failure, compile_file, expendable, run, run_image,
+};
 
 fn main() -> ExitCode {
     let mut stderr = std::io::stderr();
@@ -34,21 +35,28 @@ fn main() -> ExitCode {
         }) => {
             // SAFETY: the caller hands over descriptor 3, and nothing else here has touched it.
             let wasm = unsafe { File::from_raw_fd(3) };
-            answer(run(&root, namespace, &wasm, limits))
+            answer(|turn| run(&root, namespace, &wasm, limits, turn))
         }
         Ok(Args::Image {
             root,
             wanted,
             limits,
-        }) => answer(run_image(&root, &wanted, limits)),
+        }) => answer(|turn| run_image(&root, &wanted, limits, turn)),
     }
 }
 
-fn answer(result: Result<Digest, Failure>) -> ExitCode {
+/// Does the work, which is told how to say that its turn has come.
+fn answer(work: impl FnOnce(&dyn Fn()) -> Result<Compiled, Failure>) -> ExitCode {
     // SAFETY: the caller hands over descriptor 4, and nothing else here has touched it.
     let mut pipe = unsafe { File::from_raw_fd(4) };
+    // If nobody listens, the answer will show it.
+    let turn = || drop((&pipe).write_all(b"\n"));
+    let result = expendable().and_then(|()| work(&turn));
     let (text, code) = match result {
-        Ok(digest) => (digest.to_string(), ExitCode::SUCCESS),
+        Ok(Compiled { digest, note }) => {
+            let note = note.map(|note| format!("\n{note}")).unwrap_or_default();
+            (format!("{digest}{note}"), ExitCode::SUCCESS)
+        }
         Err(failure) => (failure.to_string(), ExitCode::from(failure.exit_code())),
     };
     match writeln!(pipe, "{text}") {

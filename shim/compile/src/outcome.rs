@@ -22,6 +22,9 @@ pub enum Failure {
     /// The module's fault.
     #[error("{0}")]
     NotRunnable(String),
+    /// It took too long, be it the module's fault or that of a busy node, so it is no refusal to be remembered.
+    #[error("takes longer to compile than {0}")]
+    TooLate(String),
     /// The image has no wasm layers.
     #[error("the image has no wasm layers")]
     NoLayer,
@@ -47,7 +50,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotRunnable(_) => EXIT_NOT_RUNNABLE,
+            Self::NotRunnable(_) | Self::TooLate(_) => EXIT_NOT_RUNNABLE,
             Self::NoLayer => EXIT_NO_LAYER,
             // What the image's author or the pod's can mend.
             Self::Image(ImageError::Ambiguous { .. } | ImageError::TooLong { .. }) => {

@@ -29,10 +29,11 @@ pub(crate) fn enter(
         check(libc::setpriority(libc::PRIO_PROCESS, 0, limits::NICENESS))?;
     }
     let files = keep_only(output, pipe)?;
-    limit(libc::RLIMIT_AS, limits.memory)?;
-    limit(libc::RLIMIT_FSIZE, limits::CODE)?;
-    limit(libc::RLIMIT_CPU, 4 * limits.time.as_secs())?;
-    limit(libc::RLIMIT_CORE, 0)?;
+    limit(libc::RLIMIT_AS, limits.memory, 0)?;
+    limit(libc::RLIMIT_FSIZE, limits::CODE, 0)?;
+    // SIGXCPU tells what it was; where both are the same, it is SIGKILL, which tells nothing (getrlimit(2)).
+    limit(libc::RLIMIT_CPU, limits.processor.as_secs(), 5)?;
+    limit(libc::RLIMIT_CORE, 0, 0)?;
     drop_privileges()?;
     filter()?;
     Ok(files)
@@ -57,10 +58,11 @@ fn keep_only(output: BorrowedFd<'_>, pipe: OwnedFd) -> io::Result<(File, File)> 
     }
 }
 
-fn limit(resource: Resource, value: u64) -> io::Result<()> {
+/// Sets a limit, and the hard one so much above it.
+fn limit(resource: Resource, value: u64, above: u64) -> io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: value,
-        rlim_max: value,
+        rlim_max: value + above,
     };
     // SAFETY: `limit` is valid for the call.
     check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
@@ -103,12 +105,15 @@ fn drop_privileges() -> io::Result<()> {
 /// that does not know it, which libraries put up with: glibc takes clone instead of clone3, Rust guesses
 /// how many processors a cgroup allows.
 fn filter() -> io::Result<()> {
+    seccompiler::apply_filter(&program()?).map_err(|error| io::Error::other(error.to_string()))
+}
+
+fn program() -> io::Result<BpfProgram> {
     let invalid = |error: seccompiler::BackendError| io::Error::other(error.to_string());
     let allowed = [
         libc::SYS_brk,
         libc::SYS_clock_gettime,
         libc::SYS_clock_nanosleep,
-        libc::SYS_clone,
         libc::SYS_close,
         libc::SYS_exit,
         libc::SYS_exit_group,
@@ -151,17 +156,68 @@ fn filter() -> io::Result<()> {
     for call in [libc::SYS_tgkill, libc::SYS_tkill] {
         rules.insert(call, vec![to_itself().map_err(invalid)?]);
     }
+    // A thread of this process. Another process would not end with the parent, nor count against the same limits.
+    let thread = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(THREAD | NAMESPACES),
+        THREAD,
+    )
+    .and_then(|condition| SeccompRule::new(vec![condition]));
+    rules.insert(libc::SYS_clone, vec![thread.map_err(invalid)?]);
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(invalid)?;
     let refuse = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let program: BpfProgram = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)
         .and_then(TryInto::try_into)
-        .map_err(invalid)?;
-    seccompiler::apply_filter(&program).map_err(|error| io::Error::other(error.to_string()))
+        .map_err(invalid)
 }
+
+// Of 64 bits, of which the lower ones are flags; they are positive numbers.
+const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND) as u64;
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     match result {
         -1 => Err(io::Error::last_os_error()),
         result => Ok(result),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_may_be_threads_and_no_other_process() {
+        let program = program().unwrap();
+        // A filter is a thread's own, and that of the threads it starts.
+        let filtered = std::thread::spawn(move || {
+            // SAFETY: numbers only.
+            check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).unwrap();
+            seccompiler::apply_filter(&program).unwrap();
+            let forked = [
+                libc::SIGCHLD,
+                libc::SIGCHLD | libc::CLONE_VM | libc::CLONE_VFORK,
+            ];
+            let forked = forked.map(|flags| {
+                // SAFETY: without a stack this is a fork, or a vfork, and a child that there should not be ends at once.
+                let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+                if pid == 0 {
+                    // SAFETY: as above.
+                    unsafe { libc::_exit(0) }
+                }
+                (pid, io::Error::last_os_error().raw_os_error())
+            });
+            let thread = std::thread::spawn(|| 7).join().unwrap();
+            (forked, thread)
+        });
+        let refused = (-1, Some(libc::ENOSYS));
+        assert_eq!(filtered.join().unwrap(), ([refused; 2], 7));
     }
 }

@@ -123,10 +123,7 @@ fn judge(ended: Ended, sentence: &str, limits: Limits) -> Result<(), Failure> {
     let status = match ended {
         Ended::By(status) => status,
         Ended::TooLate => {
-            return Err(Failure::NotRunnable(format!(
-                "takes longer to compile than {}",
-                duration(limits.time)
-            )));
+            return Err(Failure::TooLate(duration(limits.time)));
         }
     };
     let told = || match sentence {
@@ -149,9 +146,10 @@ fn judge(ended: Ended, sentence: &str, limits: Limits) -> Result<(), Failure> {
             "compiles to more than {} GiB of code",
             limits::CODE >> 30
         ))),
-        (_, Some(libc::SIGXCPU)) => Err(Failure::NotRunnable(
-            "takes too much processor time to compile".to_owned(),
-        )),
+        (_, Some(libc::SIGXCPU)) => Err(Failure::NotRunnable(format!(
+            "takes more than {} of processor time to compile",
+            duration(limits.processor)
+        ))),
         (_, Some(signal)) => Err(Failure::Internal(format!(
             "the compiling process was ended by signal {signal}; the node may be short of memory"
         ))),
@@ -181,7 +179,8 @@ mod tests {
     #[test]
     fn limits_are_named_in_round_numbers() {
         let usual = Limits::default();
-        assert_eq!(duration(usual.time), "9 minutes");
+        assert_eq!(duration(usual.processor), "4 minutes");
+        assert_eq!(duration(usual.time), "5 minutes");
         assert_eq!(duration(Duration::from_secs(90)), "90 s");
         assert_eq!(size(usual.memory), "4 GiB");
         assert_eq!(size(96 << 20), "96 MiB");

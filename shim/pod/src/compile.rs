@@ -16,8 +16,12 @@ use crate::signals;
 use crate::spawn::Pid;
 use crate::task::ProcessId;
 
-/// How long a compilation may take, waiting for others on the node included.
+/// How long a compilation may take once its turn has come, twice what the compiler gives itself.
 pub const DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long it may wait for its turn: others on the node come first, and whoever is killed while it waits loses its place. A
+/// compiler that waits holds no more than a process.
+pub const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
 /// The longest answer that is kept.
 const MAX_ANSWER: usize = 8 << 10;
@@ -79,7 +83,12 @@ pub struct Compilation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The code of this module is in the cache.
-    Compiled(Digest),
+    Compiled {
+        /// The module.
+        digest: Digest,
+        /// What went wrong beside, for the log.
+        note: Option<String>,
+    },
     /// The image has no wasm layer.
     NoLayer(Otherwise),
     /// The module's fault, in one sentence.
@@ -135,7 +144,7 @@ impl Compilation {
             answer: File::from(reader),
             received: Vec::new(),
             open: true,
-            deadline: Instant::now() + DEADLINE,
+            deadline: Instant::now() + PATIENCE,
         })
     }
 
@@ -145,7 +154,7 @@ impl Compilation {
         self.answer.as_fd()
     }
 
-    /// When it will have taken too long.
+    /// When it will have waited, or taken, too long.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -176,6 +185,10 @@ impl Compilation {
                     return;
                 }
                 Ok(read) => {
+                    // Its first byte says that its turn has come.
+                    if self.received.is_empty() {
+                        self.deadline = Instant::now() + DEADLINE;
+                    }
                     let room = MAX_ANSWER.saturating_sub(self.received.len()).min(read);
                     self.received.extend_from_slice(&chunk[..room]);
                 }
@@ -213,10 +226,16 @@ fn outcome(status: u32, answer: &[u8], path: &str) -> Outcome {
     let answer = String::from_utf8_lossy(answer);
     let answer = answer.trim();
     match status {
-        0 => match answer.parse() {
-            Ok(digest) => Outcome::Compiled(digest),
-            Err(error) => Outcome::Failed(format!("{path}: slipway-compile: {error}")),
-        },
+        0 => {
+            let (digest, note) = answer.split_once('\n').unwrap_or((answer, ""));
+            match digest.parse() {
+                Ok(digest) => Outcome::Compiled {
+                    digest,
+                    note: (!note.is_empty()).then(|| note.to_owned()),
+                },
+                Err(error) => Outcome::Failed(format!("{path}: slipway-compile: {error}")),
+            }
+        }
         NOT_RUNNABLE if !answer.is_empty() => Outcome::NotRunnable(format!("{path}: {answer}")),
         137 if answer.is_empty() => Outcome::Failed(format!(
             "{path}: slipway-compile was killed: it took longer than {} minutes, or the node is short of memory",
@@ -231,15 +250,60 @@ fn outcome(status: u32, answer: &[u8], path: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn the_time_of_a_compilation_is_counted_from_its_turn_on() {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        let begun = Instant::now();
+        let mut compilation = Compilation {
+            process: ProcessId {
+                task: "t".into(),
+                exec: None,
+            },
+            path: "/a.wasm".into(),
+            otherwise: None,
+            // Nothing here is sent a signal.
+            pid: 0,
+            answer: File::from(reader),
+            received: Vec::new(),
+            open: true,
+            deadline: begun + PATIENCE,
+        };
+        compilation.on_ready();
+        assert_eq!(compilation.deadline(), begun + PATIENCE);
+        let mut writer = File::from(writer);
+        writer.write_all(b"\n").unwrap();
+        compilation.on_ready();
+        let deadline = compilation.deadline();
+        assert!(deadline >= begun + DEADLINE && deadline < begun + PATIENCE);
+        writer.write_all(b"is too much\n").unwrap();
+        drop(writer);
+        compilation.on_ready();
+        assert_eq!(compilation.deadline(), deadline);
+        assert!(!compilation.is_open());
+        assert_eq!(
+            compilation.outcome(65),
+            Outcome::NotRunnable("/a.wasm: is too much".into())
+        );
+    }
 
     #[test]
     fn each_end_is_told_apart_and_names_the_file() {
         let digest = "0".repeat(63) + "1";
-        assert_eq!(
-            outcome(0, format!("{digest}\n").as_bytes(), "/a.wasm"),
-            Outcome::Compiled(digest.parse().unwrap())
-        );
+        for (rest, note) in [
+            ("", None),
+            ("cache: no room", Some("cache: no room".into())),
+        ] {
+            let digest = digest.parse().unwrap();
+            assert_eq!(
+                outcome(0, format!("{digest}\n{rest}\n").as_bytes(), "/a.wasm"),
+                Outcome::Compiled { digest, note }
+            );
+        }
         assert_eq!(
             outcome(65, b"not wasm: looks like text\n", "/a.wasm"),
             Outcome::NotRunnable("/a.wasm: not wasm: looks like text".into())

@@ -59,6 +59,7 @@ fn a_small_cache_keeps_what_is_new() {
         let staging = lock.stage(Digest::of(name)).unwrap();
         staging.file().write_all(&[0; 100]).unwrap();
         staging.commit().unwrap();
+        lock.make_fit(&Digest::of(name)).unwrap();
     };
     store(b"old");
     store(b"new");

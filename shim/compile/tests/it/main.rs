@@ -1,15 +1,15 @@
 //! The built compiler, as the pod process calls it.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod limits;
+
 use std::fs::{self, File};
 use std::io::Read;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use slipway_shim_cache::{Cache, Digest, Namespace};
 use slipway_shim_engine::{Code, Header, config, load};
 
@@ -84,16 +84,6 @@ impl Compiling {
     }
 }
 
-/// A module with one long function, which takes its time and memory.
-fn heavy(steps: usize) -> Vec<u8> {
-    let step = "(local.set 0 (i32.rotl (i32.mul (local.get 0) (i32.const 77)) (local.get 1)))\n";
-    let body = step.repeat(steps);
-    let text = format!(
-        r#"(module (func (export "f") (param i32 i32) (result i32) {body} (local.get 0)))"#
-    );
-    wat::parse_str(text).unwrap()
-}
-
 #[test]
 fn a_module_is_in_the_cache_afterwards_and_runs_the_same_engine() {
     let node = Node::new();
@@ -115,6 +105,29 @@ fn a_module_is_in_the_cache_afterwards_and_runs_the_same_engine() {
 
     let (code, again) = node.compile(&file, &[]);
     assert_eq!((code, again), (0, answer));
+}
+
+#[test]
+fn a_cache_that_cannot_be_tidied_is_told_and_the_code_is_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::new();
+    let wasm = wat::parse_str(HELLO).unwrap();
+    let file = node.file(&wasm);
+    drop(Cache::open(&node.cache()).unwrap());
+    // Another engine's directory that is not root's alone.
+    let other = node.cache().join("wasmtime-0");
+    fs::create_dir(&other).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o777)).unwrap();
+
+    let (code, answer) = node.compile(&file, &[]);
+    let (digest, note) = answer.split_once('\n').unwrap();
+    assert_eq!((code, digest), (0, Digest::of(&wasm).to_string().as_str()));
+    assert!(
+        note.contains("making room: wasmtime-0 is not root's alone"),
+        "{note}"
+    );
+    let cache = Cache::open(&node.cache()).unwrap();
+    assert!(cache.find(&file, None).unwrap().is_some());
 }
 
 #[test]
@@ -176,93 +189,6 @@ fn a_proposal_that_is_off_is_named() {
     let node = Node::new();
     let sentence = node.refused(wat::parse_str("(module (memory 1 1 shared))").unwrap());
     assert!(sentence.contains("threads must be enabled"), "{sentence}");
-}
-
-#[test]
-fn eight_at_once_compile_a_module_once() {
-    let node = Node::new();
-    let wasm = heavy(2_000);
-    let file = node.file(&wasm);
-    drop(Cache::open(&node.cache()).unwrap());
-    // Each compilation begins with a file of this name.
-    let entries = fs::read_dir(node.cache())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.is_dir() && !path.ends_with("identities"))
-        .unwrap();
-    let begun = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
-    inotify::add_watch(&begun, &entries, WatchFlags::CREATE).unwrap();
-
-    let all: Vec<_> = (0..8).map(|_| node.start(&file, &[])).collect();
-    for compiling in all {
-        assert_eq!(compiling.answer(), (0, Digest::of(&wasm).to_string()));
-    }
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut events = inotify::Reader::new(&begun, &mut buffer);
-    let mut compilations = 0;
-    while let Ok(event) = events.next() {
-        let name = event.file_name().unwrap_or_default().to_bytes();
-        compilations += usize::from(name.ends_with(b".new.tmp"));
-    }
-    assert_eq!(compilations, 1);
-}
-
-#[test]
-fn what_takes_too_long_is_refused() {
-    let node = Node::new();
-    let (code, sentence) = node.compile(&node.file(heavy(20_000)), &["--seconds", "1"]);
-    assert_eq!((code, &*sentence), (65, "takes longer to compile than 1 s"));
-}
-
-#[test]
-fn what_takes_too_much_memory_is_refused() {
-    // Data is copied into what is compiled: the compiler has it twice at least.
-    const DATA: usize = 96 << 20;
-    let node = Node::new();
-    let mut wasm = wat::parse_str("(module (memory 2000))").unwrap();
-    wasm.push(11);
-    wasm.extend(leb128(DATA + 9));
-    // One segment, at 0.
-    wasm.extend([1, 0, 0x41, 0, 0x0b]);
-    wasm.extend(leb128(DATA));
-    wasm.resize(wasm.len() + DATA, 1);
-    let (code, sentence) = node.compile(&node.file(wasm), &["--memory", "256"]);
-    assert_eq!(
-        (code, &*sentence),
-        (65, "needs more than 256 MiB of memory to be compiled")
-    );
-}
-
-/// A number as WebAssembly writes it; four bytes for the sizes here.
-fn leb128(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-#[test]
-fn an_enormous_module_is_refused_unread() {
-    let node = Node::new();
-    let file = node.file("");
-    File::options()
-        .write(true)
-        .open(node.root.path().join("module"))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
-    let (code, sentence) = node.compile(&file, &[]);
-    assert_eq!(code, 65);
-    assert_eq!(
-        sentence,
-        "is longer than 512 MiB, the most that is compiled"
-    );
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Pod {
     pub(super) fn on_compiled(&mut self, compilation: Compilation, status: u32) {
         let (id, path) = (compilation.process.clone(), compilation.path.clone());
         match compilation.outcome(status) {
-            Outcome::Compiled(digest) => {
+            Outcome::Compiled { digest, note } => {
+                if let Some(note) = note {
+                    self.log.warn(&id.task, note);
+                }
                 // The compiler has opened the cache anew; so do we, for the directory we hold may have been removed
                 // and made again since, by an uninstall and an install.
                 self.cache = None;
