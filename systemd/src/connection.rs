@@ -75,6 +75,15 @@ impl Connection {
         Self::greet(UnixStream::from(fd))
     }
 
+    /// Bounds each sending from now on.
+    pub fn bound_sending(&self, limit: Duration) -> io::Result<()> {
+        Ok(set_socket_timeout(
+            &self.stream,
+            Timeout::Send,
+            Some(limit),
+        )?)
+    }
+
     /// Begins the handshake on a stream; a refusal shows as the first line received. Calls are kept back until then:
     /// systemd leaves a call that it reads together with the handshake lying until more comes (sd-bus looks into its
     /// buffer only when the socket is readable; seen with v257).
@@ -169,6 +178,12 @@ impl Connection {
             }
             self.wait(deadline)?;
         }
+    }
+
+    /// Whether the handshake is over, after a look at all that has come; an error if the other side has gone.
+    pub fn is_let_in(&mut self) -> Result<bool, Error> {
+        while self.fill()? {}
+        self.let_in()
     }
 
     /// Waits until the handshake is over, for callers who want to know before they call.

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use slipway_shim_cgroup::{Cgroup, DeviceKind, DeviceRule, Resources, Stats};
+use slipway_shim_cgroup::{Cgroup, DeviceKind, DeviceRule, Resources, Stats, SystemdConnection};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -82,8 +82,12 @@ fn own_path(own: &str) -> &str {
 }
 
 fn live(cgroup: &Cgroup, resources: &Resources, child: &mut Child) -> Result<(), Box<dyn Error>> {
+    let ahead = match cgroup.unit() {
+        Some(_) => Some(SystemdConnection::open()?),
+        None => None,
+    };
     let begun = Instant::now();
-    let placement = cgroup.place(child.id(), resources)?;
+    let placement = cgroup.place(child.id(), resources, ahead)?;
     let asked = begun.elapsed();
     placement.wait(PATIENCE)?;
     println!("asked in {asked:?}, placed in {:?}", begun.elapsed());

@@ -17,7 +17,7 @@ use crate::placement::Placement;
 use crate::removal;
 use crate::resources::{Resources, ResourcesError};
 use crate::stats::{self, Stats};
-use crate::systemd::{SystemdError, UnitJob, limits, scope};
+use crate::systemd::{SystemdConnection, SystemdError, UnitJob, limits, scope};
 
 mod join;
 mod settings;
@@ -141,8 +141,14 @@ impl Cgroup {
     }
 
     /// Puts a process in, with its limits. Without systemd that is done on return; with systemd the scope is asked for
-    /// and the [`Placement`] says when it is there. The process should be waiting for its work meanwhile.
-    pub fn place(&self, pid: u32, resources: &Resources) -> Result<Placement, Error> {
+    /// and the [`Placement`] says when it is there. The process should be waiting for its work meanwhile. `ahead` is used if
+    /// systemd is asked.
+    pub fn place(
+        &self,
+        pid: u32,
+        resources: &Resources,
+        ahead: Option<SystemdConnection>,
+    ) -> Result<Placement, Error> {
         let Some(scope) = &self.scope else {
             self.settle(pid, resources)?;
             return Ok(Placement::done());
@@ -150,7 +156,8 @@ impl Cgroup {
         let resources = resources.rounded_for_systemd();
         self.check(&resources)?;
         // The request first: systemd works while we write.
-        let job = UnitJob::start(&scope.unit, self.scope_properties(scope, pid, &resources))?;
+        let properties = self.scope_properties(scope, pid, &resources);
+        let job = UnitJob::start(&scope.unit, properties, ahead)?;
         if self.version == Version::V1 {
             v1::join(
                 self.dirs.iter().filter(|dir| !v1::is_systemds(dir)),

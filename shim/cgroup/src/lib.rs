@@ -15,6 +15,7 @@
 mod cgroup;
 mod file;
 mod freezer;
+mod grace;
 mod hierarchy;
 mod oom;
 mod path;
@@ -26,10 +27,11 @@ mod systemd;
 
 pub use cgroup::{Cgroup, Error};
 pub use file::FileError;
+pub use grace::wait_for_grace_period;
 pub use hierarchy::{Hierarchies, HierarchyError, Version};
 pub use oom::OomWatch;
 pub use path::{CgroupsPath, PathError, Scope};
 pub use placement::Placement;
 pub use resources::{DeviceKind, DeviceRule, Hugepages, Resources, ResourcesError};
 pub use stats::Stats;
-pub use systemd::{SystemdError, UnitJob};
+pub use systemd::{SystemdConnection, SystemdError, UnitJob};

@@ -20,6 +20,8 @@ pub(crate) use properties::{Property, limits, scope};
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// How long systemd may take to accept a connection and the few hundred bytes of a call.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same when nobody needs the connection yet.
+const AHEAD_TIMEOUT: Duration = Duration::from_millis(2);
 
 /// systemd could not be asked, or said no.
 #[derive(Debug, Error)]
@@ -105,9 +107,44 @@ enum Goal {
     Forget,
 }
 
+/// A connection that is opened ahead: systemd lets it in while nobody waits for that. It gets every signal of the node
+/// meanwhile, so it is not to be kept for long.
+#[derive(Debug)]
+pub struct SystemdConnection {
+    connection: Connection,
+    opened: Instant,
+}
+
+impl SystemdConnection {
+    /// Opens it, to systemd's own socket, unless systemd is too busy to accept at once.
+    pub fn open() -> std::io::Result<Self> {
+        Ok(Self {
+            connection: Connection::open(Path::new(PRIVATE_SOCKET), AHEAD_TIMEOUT)?,
+            opened: Instant::now(),
+        })
+    }
+
+    /// When that was.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+}
+
 impl UnitJob {
-    /// Asks for a transient scope.
-    pub(crate) fn start(unit: &str, properties: Vec<Property>) -> Result<Self, SystemdError> {
+    /// Asks for a transient scope, over a connection that was opened ahead if there is one that lives.
+    pub(crate) fn start(
+        unit: &str,
+        properties: Vec<Property>,
+        ahead: Option<SystemdConnection>,
+    ) -> Result<Self, SystemdError> {
+        if let Some(SystemdConnection { mut connection, .. }) = ahead
+            // Let in by now, the call goes out at once.
+            && connection.is_let_in().is_ok()
+            && connection.bound_sending(SEND_TIMEOUT).is_ok()
+            && let Ok(job) = Self::start_on(connection, unit, properties.clone())
+        {
+            return Ok(job);
+        }
         Self::start_on(connect()?, unit, properties)
     }
 

@@ -7,9 +7,11 @@
 //!        └──── events ◄── Publisher
 //! ```
 //!
-//! One thread and one `poll`. Whatever may take long is a descriptor or a deadline in it; only system calls that the
-//! kernel answers at once are made in between.
+//! One thread and one `poll`. Whatever may wait for somebody else is a descriptor or a deadline in it. What is done in between
+//! is bounded, not always instant: a module of up to 32 MiB is read and hashed (`slipway_shim_cache::INLINE_LIMIT`), small
+//! files and cgroups are read and written.
 
+mod ahead;
 mod child;
 mod code;
 mod create;
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use slipway_shim_cache::Cache;
-use slipway_shim_cgroup::{Hierarchies, Placement, UnitJob};
+use slipway_shim_cgroup::{Hierarchies, Placement, SystemdConnection, UnitJob};
 
 use crate::compile::Compilation;
 use crate::containerd::Containerd;
@@ -66,6 +68,10 @@ pub struct Pod {
     tasks: Tasks,
     /// Ends of children, told once it is known whose they were.
     strays: Vec<(Pid, u32)>,
+    /// The child that waits for a grace period.
+    grace: Option<Pid>,
+    /// For the next scope.
+    systemd: Option<SystemdConnection>,
     sandbox: Option<Sandbox>,
     /// Whether containerd has removed the sandbox.
     shut_down: bool,
@@ -116,6 +122,8 @@ impl Pod {
             cache: None,
             tasks: Tasks::default(),
             strays: Vec::new(),
+            grace: None,
+            systemd: None,
             sandbox: None,
             shut_down: false,
             compilations: Vec::new(),
@@ -300,6 +308,7 @@ impl Pod {
             .chain(self.linger_at)
             .chain(self.leave_at)
             .chain(idle)
+            .chain(self.unexpected_at())
             .min()
     }
 
@@ -309,6 +318,7 @@ impl Pod {
             compilation.on_time(now);
         }
         self.look_after_loggers(now);
+        self.expect_nothing_more(now);
         self.look_for_oom(now);
         for native in self
             .tasks

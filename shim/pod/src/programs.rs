@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use slipway_shim_spec::PidNamespace;
-use slipway_shim_wire::{Channel, ToPod, WORKER_FD};
+use slipway_shim_wire::{Channel, ToPod};
 
-use crate::spawn::{self, Birth, Pid};
+use crate::spawn::{self, Birth, NotExecuted, Pid};
 use crate::task::stdio::Ends;
 
 /// Where this program and its siblings are.
@@ -56,13 +56,17 @@ impl Programs {
         let [stdin, stdout, stderr] = ends.raw();
         let descriptors = [stdin, stdout, stderr, theirs.as_raw_fd()];
         let pid = spawn::fork(birth, || {
-            let error = match ends.take_control() {
+            let failed = match ends.take_control() {
                 Ok(()) => spawn::exec(&self.worker, &[c"slipway-worker"], &descriptors),
-                Err(error) => error,
+                Err(error) => NotExecuted {
+                    error,
+                    last: theirs.as_raw_fd(),
+                },
             };
-            // SAFETY: the exec that failed has put the channel there, or nothing has, and then sending fails.
-            let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
-            let message = format!("{}: {error}", self.worker.to_string_lossy());
+            // SAFETY: the last of the descriptors is the channel, wherever it is by now; nothing else in this child,
+            // which ends below without dropping anything, uses or closes that number.
+            let channel = Channel::new(unsafe { OwnedFd::from_raw_fd(failed.last) });
+            let message = format!("{}: {failed}", self.worker.to_string_lossy());
             let _ = channel.send(&ToPod::SetupFailed { message }, None);
             spawn::end_child()
         })?;
@@ -93,10 +97,10 @@ impl Programs {
         all.extend(arguments.iter().map(CString::as_c_str));
         let wasm = wasm.unwrap_or(null);
         spawn::fork(birth, || {
-            let error = spawn::exec(&self.compiler, &all, &[null, null, null, wasm, answer]);
-            let message = format!("{}: {error}", self.compiler.to_string_lossy());
-            // SAFETY: descriptor 4 is the pipe, or closed, and then writing fails.
-            unsafe { libc::write(4, message.as_ptr().cast(), message.len()) };
+            let failed = spawn::exec(&self.compiler, &all, &[null, null, null, wasm, answer]);
+            let message = format!("{}: {failed}", self.compiler.to_string_lossy());
+            // SAFETY: the last of the descriptors is the pipe, wherever it is by now, and the bytes are the message's.
+            unsafe { libc::write(failed.last, message.as_ptr().cast(), message.len()) };
             spawn::end_child()
         })
     }

@@ -129,12 +129,23 @@ fn set_pid_namespace(namespace: &File) -> io::Result<()> {
     }
 }
 
+/// A child that could not become a program.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotExecuted {
+    /// Why.
+    pub error: io::Error,
+    /// Where the last of its descriptors is now, by which it may tell: the numbers that the program would have had may
+    /// still be its parent's.
+    pub last: RawFd,
+}
+
 /// Replaces this child by a program with these descriptors as 0, 1, 2, …, no environment and no blocked signals.
 /// Returns only when that fails.
 ///
 /// Made for the child of [`fork`]: it closes everything else.
 #[must_use]
-pub fn exec(program: &CStr, arguments: &[&CStr], descriptors: &[RawFd]) -> io::Error {
+pub fn exec(program: &CStr, arguments: &[&CStr], descriptors: &[RawFd]) -> NotExecuted {
     exec_with(program, arguments, &[], descriptors)
 }
 
@@ -145,16 +156,22 @@ pub fn exec_with(
     arguments: &[&CStr],
     environment: &[&CStr],
     descriptors: &[RawFd],
-) -> io::Error {
-    match arrange(descriptors).and_then(|()| unblock_signals()) {
-        Ok(()) => {}
-        Err(error) => return error,
+) -> NotExecuted {
+    let last = match arrange(descriptors) {
+        Ok(last) => last,
+        Err(failed) => return failed,
+    };
+    if let Err(error) = unblock_signals() {
+        return NotExecuted { error, last };
     }
     let argv = pointers(arguments);
     let envp = pointers(environment);
     // SAFETY: both arrays end in null and their strings are alive.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    io::Error::last_os_error()
+    NotExecuted {
+        error: io::Error::last_os_error(),
+        last,
+    }
 }
 
 fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
@@ -174,27 +191,34 @@ pub fn end_child() -> ! {
     unsafe { libc::_exit(127) }
 }
 
-/// Moves `descriptors` to 0, 1, 2, … and closes the rest.
-fn arrange(descriptors: &[RawFd]) -> io::Result<()> {
-    let count = RawFd::try_from(descriptors.len()).map_err(io::Error::other)?;
+/// Moves `descriptors` to 0, 1, 2, … and closes the rest. Tells where the last of them is.
+fn arrange(descriptors: &[RawFd]) -> Result<RawFd, NotExecuted> {
+    let mut last = descriptors.last().copied().unwrap_or(-1);
+    let failed = |last| NotExecuted {
+        error: io::Error::last_os_error(),
+        last,
+    };
+    // A handful.
+    let count = RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
     // First out of the way, so that none is overwritten before it is moved.
     let mut parked = Vec::with_capacity(descriptors.len());
     for descriptor in descriptors {
         // SAFETY: plain system call.
         let copy = unsafe { libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, count) };
         if copy < 0 {
-            return Err(io::Error::last_os_error());
+            return Err(failed(last));
         }
         parked.push(copy);
     }
+    last = parked.last().copied().unwrap_or(last);
     for (target, source) in (0..count).zip(parked) {
         // SAFETY: plain system call; dup2 clears close-on-exec.
         if unsafe { libc::dup2(source, target) } < 0 {
-            return Err(io::Error::last_os_error());
+            return Err(failed(last));
         }
     }
     close_range(count.cast_unsigned(), u32::MAX);
-    Ok(())
+    Ok(count - 1)
 }
 
 /// Closes every descriptor but 0, 1, 2 and this one. For the child of [`fork`], which ends by `_exit` and so never
@@ -248,4 +272,29 @@ fn unblock_signals() -> io::Result<()> {
 pub fn c_path(path: &Path) -> io::Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::{FromRawFd, IntoRawFd};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_executed_tells_by_its_own_descriptor_and_has_closed_none() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let writer = writer.into_raw_fd();
+        // The first of them is none, as if there were no number left for its copy.
+        let failed = exec(c"/no/such/program", &[], &[-1, writer]);
+        assert_eq!(failed.error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(failed.last, writer);
+        // SAFETY: it was given up above, and is still open.
+        let mut told = unsafe { File::from_raw_fd(failed.last) };
+        told.write_all(failed.to_string().as_bytes()).unwrap();
+        drop(told);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.contains("Bad file descriptor"), "{text}");
+    }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use slipway_shim_cgroup::CgroupsPath;
 use slipway_shim_spec::{PidNamespace, Spec};
 
 use crate::args::{Flags, is_identifier};
@@ -156,12 +157,23 @@ fn serve(
                 address: bootstrap.address,
                 namespace: flags.namespace.clone(),
             };
-            Pod::new(log, signals, listener, publisher, programs, containerd).run();
+            let mut pod = Pod::new(log, signals, listener, publisher, programs, containerd);
+            if let Ok(spec) = Spec::load(bundle) {
+                pod.expect_container(is_systemds(&spec));
+            }
+            pod.run();
         }
         Err(error) => log.error("", error),
     }
     // Nobody serves it any more, and the next shim of its name would have to find that out.
     let _ = std::fs::remove_file(socket);
+}
+
+/// Whether the cgroup of a container is one of systemd's scopes.
+fn is_systemds(spec: &Spec) -> bool {
+    let path = spec.cgroups_path().and_then(|path| path.to_str());
+    let path = path.map(CgroupsPath::parse);
+    matches!(path, Some(Ok(CgroupsPath::Systemd(_))))
 }
 
 /// Leaves containerd's session, descriptors and place in the queue of the OOM killer.

@@ -95,3 +95,15 @@ fn a_bus_is_joined_before_it_is_asked() {
     drop(bus);
     assert!(matches!(connection.receive(), Err(Error::Io(_))));
 }
+
+#[test]
+fn one_whose_peer_has_let_it_in_and_gone_is_of_no_use() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut connection = Connection::greet(ours).unwrap();
+    assert!(!connection.is_let_in().unwrap());
+    heard(&mut theirs);
+    theirs.write_all(b"OK 0123\r\n").unwrap();
+    assert!(connection.is_let_in().unwrap());
+    drop(theirs);
+    assert!(connection.is_let_in().is_err());
+}

@@ -91,7 +91,7 @@ fn limits_that_make_no_sense_are_refused_before_anything_is_done() {
     let mut resources = Resources::default();
     resources.unified.insert("memory.high".into(), "1".into());
     let error = cgroup
-        .place(1, &resources)
+        .place(1, &resources, None)
         .expect_err("v1 has no unified settings");
     assert_eq!(
         error.to_string(),

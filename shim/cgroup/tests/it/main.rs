@@ -34,7 +34,7 @@ impl Scene {
             memory_limit: Some(LIMIT),
             ..Resources::default()
         };
-        match scene.cgroup.place(scene.child.id(), &resources) {
+        match scene.cgroup.place(scene.child.id(), &resources, None) {
             Ok(mut placement) => {
                 assert!(
                     placement.as_fd().is_none(),

@@ -17,6 +17,8 @@ impl Pod {
             if let Some(index) = self.compilations.iter().position(|c| c.pid == pid) {
                 let compilation = self.compilations.swap_remove(index);
                 self.on_compiled(compilation, status);
+            } else if self.grace == Some(pid) {
+                self.grace = None;
             } else if let Some(id) = self.native_of(pid) {
                 self.on_step_end(&id, status);
             } else if self.loggers.iter().any(|logger| logger.pid == pid) {

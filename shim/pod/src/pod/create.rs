@@ -113,9 +113,10 @@ impl Pod {
         drop(ends);
 
         let number = pid.cast_unsigned();
+        let ahead = self.systemd.take();
         let placement = cgroup
             .as_ref()
-            .map(|cgroup| cgroup.place(number, &resources));
+            .map(|cgroup| cgroup.place(number, &resources, ahead));
         let (placement, failure) = match placement.transpose() {
             Ok(placement) => (placement, None),
             Err(error) => {

@@ -165,6 +165,11 @@ impl Pod {
 
     fn sandbox_status(&mut self, id: &str) -> Answer {
         let exit = self.sandbox_exit(id)?;
+        if exit.is_none() && self.tasks.is_empty() {
+            // What containerd asks before it makes a container.
+            let scopes = self.sandbox(id)?.config.has_scopes();
+            self.expect_container(scopes);
+        }
         let pid = self.sandbox_pid(id);
         let sandbox = self.sandbox(id)?;
         let created_at = Some(sandbox.created);

@@ -139,12 +139,19 @@ impl Pod {
         }
         process.phase = Phase::Running;
         let pid = process.pid();
+        let sandbox = matches!(process.kind, Kind::Pause(_));
+        let task = id.task.clone();
         // The event goes out first: subscribers must not hear of an exit before they hear of the start.
         let event = TaskStart {
             container_id: id.task,
             pid,
         };
         self.publisher.publish(Topic::Start, &event);
+        if sandbox {
+            let own = self.tasks.get(&task).and_then(|task| task.cgroup.as_ref());
+            let scopes = own.is_some_and(|cgroup| cgroup.unit().is_some());
+            self.expect_container(scopes);
+        }
         reply(&StartResponse { pid })
     }
 

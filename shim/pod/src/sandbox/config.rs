@@ -77,6 +77,13 @@ impl Config {
         self.namespaces().ipc() == NamespaceMode::Node
     }
 
+    /// Whether the cgroups of its containers are systemd's scopes.
+    #[must_use]
+    pub fn has_scopes(&self) -> bool {
+        let linux = self.pod.linux.as_ref();
+        linux.is_some_and(|linux| slice(&linux.cgroup_parent).is_some())
+    }
+
     /// The specification of a container that holds its namespaces.
     #[must_use]
     pub fn spec(&self, id: &str) -> Value {
@@ -132,10 +139,15 @@ impl Config {
     }
 }
 
-/// `getCgroupsPath` of CRI: a slice means systemd.
-fn cgroups_path(parent: &str, id: &str) -> String {
+/// The name of the pod's slice, if that is what its parent is: then systemd keeps the pod's cgroups.
+fn slice(parent: &str) -> Option<&str> {
     let name = Path::new(parent).file_name().and_then(|name| name.to_str());
-    match name.filter(|name| name.ends_with(".slice")) {
+    name.filter(|name| name.ends_with(".slice"))
+}
+
+/// `getCgroupsPath` of CRI.
+fn cgroups_path(parent: &str, id: &str) -> String {
+    match slice(parent) {
         Some(slice) => format!("{slice}:cri-containerd:{id}"),
         None => format!("{}/{id}", parent.trim_end_matches('/')),
     }
@@ -189,6 +201,7 @@ mod tests {
         assert_eq!(spec["linux"]["namespaces"][3]["path"], "/run/netns/a");
         assert_eq!(spec["hostname"], "pod-1");
         assert_eq!(spec["linux"]["cgroupsPath"], "/kubepods/pod1/abc");
+        assert!(!config.has_scopes());
         assert_eq!(spec["linux"]["sysctl"]["kernel.shm_rmid_forced"], "1");
         let ports = &spec["linux"]["sysctl"]["net.ipv4.ip_unprivileged_port_start"];
         assert_eq!(ports, "0");
@@ -204,6 +217,7 @@ mod tests {
         });
         let config = Config::read(Some(&options), "").unwrap();
         assert!(config.has_nodes_ipc() && !config.shares_processes());
+        assert!(config.has_scopes());
         let spec = config.spec("abc");
         assert_eq!(kinds(&spec), ["mount"]);
         let path = &spec["linux"]["cgroupsPath"];

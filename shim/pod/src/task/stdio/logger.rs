@@ -82,10 +82,10 @@ pub(super) fn start(uri: &LoggerUri, owner: Owner<'_>) -> io::Result<(Logger, Fi
         cgroup: None,
     };
     let pid = spawn::fork(birth, || {
-        let error = spawn::exec_with(&program, &argv, &environment, &descriptors);
-        let said = [FAILED, error.to_string().as_bytes()].concat();
-        // SAFETY: descriptor 5 is the pipe, or closed, and then writing fails.
-        unsafe { libc::write(5, said.as_ptr().cast(), said.len()) };
+        let failed = spawn::exec_with(&program, &argv, &environment, &descriptors);
+        let said = [FAILED, failed.to_string().as_bytes()].concat();
+        // SAFETY: the last of the descriptors is the pipe, wherever it is by now, and the bytes are those of `said`.
+        unsafe { libc::write(failed.last, said.as_ptr().cast(), said.len()) };
         spawn::end_child()
     })?;
     let logger = Logger {
