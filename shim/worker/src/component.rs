@@ -3,20 +3,20 @@
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{p2, p3};
-use wasmtime_wasi_config::WasiConfig;
 
 use slipway_shim_engine::{Flavour, Wasi, imports};
 
 use crate::function::{self, Arguments};
 use crate::host::ComponentHost;
+use crate::offer::offer;
 use crate::{Ending, Invocation};
 
 /// As for modules.
 const NEVER: u64 = u64::MAX / 2;
 
-/// Links a component with everything that is offered: all of `wasi:cli` and `wasi:http`, whatever its
-/// world. Both Spin SDKs' servers import more than the proxy world has. WASI 0.3 is linked for components of
-/// its flavour only, and `wasi:config` for those that ask for it: linking costs memory.
+/// Links a component with what it imports of everything that is offered: all of `wasi:cli` and `wasi:http`, whatever its
+/// world. Both Spin SDKs' servers import more than the proxy world has. WASI 0.3 is linked for components of its flavour
+/// only.
 ///
 /// # Errors
 /// What the user is told when an import is missing.
@@ -29,22 +29,20 @@ pub(crate) fn link(
     if let Some(missing) = imports::missing_in_component(engine, &ty) {
         return Err(missing.to_string());
     }
+    let uses = |package: &str| {
+        ty.imports(engine)
+            .any(|(name, _)| name.starts_with(package))
+    };
     let mut linker = Linker::new(engine);
-    let mut offer = || {
-        p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    let mut link = || {
+        offer(&mut linker, uses)?;
         if flavour == Flavour::Concurrent {
             p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         }
-        if wants_config(engine, component) {
-            wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut ComponentHost| {
-                WasiConfig::from(host.config())
-            })?;
-        }
         linker.instantiate_pre(component)
     };
-    offer().map_err(|error| imports::mismatch(&error))
+    link().map_err(|error| imports::mismatch(&error))
 }
 
 /// Whether a component reads configuration.

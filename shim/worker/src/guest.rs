@@ -48,6 +48,8 @@ impl Guest {
         unsafe { link(file, &invocation, &budget) }
             .and_then(|linked| {
                 let runtime = tokio::runtime::Builder::new_current_thread()
+                    .max_blocking_threads(WAITING)
+                    .thread_stack_size(STACK)
                     .enable_all()
                     .build()
                     .map_err(|error| format!("starting: {error}"))?;
@@ -114,7 +116,10 @@ unsafe fn link(
     let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
     let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;
     let surroundings = |error: wasmtime::Error| format!("its surroundings: {error:#}");
-    let common = Common::new(invocation).map_err(surroundings)?;
+    // A command has nothing else to do while a file is read. A server has other requests, probes and signals, and a
+    // volume may be slow, or the file a FIFO that nobody writes to.
+    let waits = !matches!(kind, Kind::Server(_));
+    let common = Common::new(invocation, waits).map_err(surroundings)?;
     match (code, kind) {
         (
             Code::Module(module),
@@ -172,6 +177,11 @@ fn configured(
 /// What a thread of a server has for a stack. Guests have stacks of their own.
 const STACK: usize = 512 << 10;
 
+/// How many threads may wait for files and names at once, beside those that run guests. They are started when they are
+/// needed, under the filters of the thread that starts them, and end after ten seconds without work (tokio), so that an idle
+/// pod has none. One that waits for a FIFO stays after its request has been given up: others wait for one of them then.
+const WAITING: usize = 64;
+
 /// A runtime of more than one thread.
 fn threaded(threads: usize) -> io::Result<Option<Runtime>> {
     if threads < 2 {
@@ -179,6 +189,7 @@ fn threaded(threads: usize) -> io::Result<Option<Runtime>> {
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
+        .max_blocking_threads(WAITING)
         .thread_stack_size(STACK)
         .enable_all()
         .build()

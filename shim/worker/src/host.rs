@@ -32,13 +32,15 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// `waits` says whether the guest's thread may wait for a file.
+    ///
     /// # Errors
     /// When stdout or stderr is closed, or a directory cannot be opened.
-    pub(crate) fn new(invocation: &Invocation) -> wasmtime::Result<Self> {
+    pub(crate) fn new(invocation: &Invocation, waits: bool) -> wasmtime::Result<Self> {
         Ok(Self {
             stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
             stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
-            directories: directories(invocation)?,
+            directories: directories(invocation, waits)?,
             config: Arc::default(),
             outbound: Outbound::new(invocation),
         })
@@ -52,10 +54,9 @@ impl Common {
 }
 
 /// The kernel enforces what may be written: the mounts are the container's.
-fn directories(invocation: &Invocation) -> wasmtime::Result<WasiFilesystemCtx> {
+fn directories(invocation: &Invocation, waits: bool) -> wasmtime::Result<WasiFilesystemCtx> {
     let mut builder = WasiCtxBuilder::new();
-    // The worker has nothing else to do while a file is read.
-    builder.allow_blocking_current_thread(true);
+    builder.allow_blocking_current_thread(waits);
     for (host, guest) in &invocation.directories {
         builder.preopened_dir(host, guest, FsPerms::ReadWrite)?;
     }

@@ -30,6 +30,7 @@ mod host;
 mod invocation;
 mod memory;
 mod module;
+mod offer;
 mod outbound;
 mod probe;
 mod server;

@@ -24,7 +24,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// The budget of a container with this limit in bytes. `file` is the cgroup's `memory.max` or
-    /// `memory.limit_in_bytes`, read again when a growth would be refused: the limit may have been raised
+    /// `memory.limit_in_bytes`, read again at each growth of a running instance: the limit may have been raised or lowered
     /// (in-place resize, KEP-1287).
     pub(crate) fn new(limit: Option<u64>, file: Option<File>) -> Arc<Self> {
         Arc::new(Self {
@@ -46,11 +46,8 @@ impl Budget {
         self.limit()
     }
 
+    /// Takes bytes if there are so many within the limit that was seen last.
     fn take(&self, bytes: usize) -> bool {
-        self.fits(bytes) || self.look_again() && self.fits(bytes)
-    }
-
-    fn fits(&self, bytes: usize) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         let within = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
         self.used
@@ -58,20 +55,19 @@ impl Budget {
             .is_ok()
     }
 
-    /// Whether the limit has changed. One that cannot be read stays as it was.
-    fn look_again(&self) -> bool {
+    /// Reads the limit again. One that cannot be read stays as it was.
+    fn look_again(&self) {
         let Some(file) = &self.file else {
-            return false;
+            return;
         };
         let mut text = [0; 32];
         let now = match file.read_at(&mut text, 0) {
             Ok(length) => parse(&text[..length]),
             Err(_) => None,
         };
-        now.is_some_and(|limit| {
-            let limit = usable(limit);
-            self.limit.swap(limit, Ordering::Relaxed) != limit
-        })
+        if let Some(limit) = now {
+            self.limit.store(usable(limit), Ordering::Relaxed);
+        }
     }
 }
 
@@ -117,8 +113,12 @@ impl Share {
     }
 
     /// Memory that an instance has from the start is never refused: it is zero pages that cost nothing
-    /// until they are touched, and some toolchains ask for plenty.
+    /// until they are touched, and some toolchains ask for plenty. Nor is the limit looked at for it: a server's
+    /// instances have it for each request, whereas growths are rare, and worth a system call.
     fn take(&mut self, initial: bool, bytes: usize) -> bool {
+        if !initial {
+            self.budget.look_again();
+        }
         if !self.budget.take(bytes) {
             if !initial {
                 return false;
@@ -239,22 +239,44 @@ mod tests {
         assert_eq!(budget(None).limit(), None);
     }
 
-    #[test]
-    fn a_limit_that_was_raised_is_found_when_it_is_needed() {
+    /// The budget of a container with a limit of 64 MiB, and what changes the limit.
+    fn resizable() -> (Arc<Budget>, impl Fn(&str)) {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let written = |text: &str| std::fs::write(file.path(), text).unwrap();
-        written("67108864\n");
         let limit = File::open(file.path()).unwrap();
-        let budget = Budget::new(Some(64 << 20), Some(limit));
+        let write = move |text: &str| std::fs::write(file.path(), text).unwrap();
+        write("67108864\n");
+        (Budget::new(Some(64 << 20), Some(limit)), write)
+    }
+
+    #[test]
+    fn a_limit_that_was_raised_holds_from_the_next_growth_on() {
+        let (budget, write) = resizable();
         let mut share = Share::of(&budget);
         assert!(!share.memory_growing(MIB, 100 * MIB, None).unwrap());
-        written("134217728\n");
+        write("134217728\n");
         assert!(share.memory_growing(MIB, 100 * MIB, None).unwrap());
         assert!(!share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
-        written("nonsense\n");
+        write("nonsense\n");
         assert!(!share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
-        written("max\n");
+        write("max\n");
         assert!(share.memory_growing(100 * MIB, 200 * MIB, None).unwrap());
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_holds_from_the_next_growth_on() {
+        let (budget, write) = resizable();
+        let mut share = Share::of(&budget);
+        assert!(share.memory_growing(MIB, 16 * MIB, None).unwrap());
+        write("33554432\n");
+        // What an instance begins with is not what the limit is looked at for.
+        let mut next = Share::of(&budget);
+        assert!(next.memory_growing(0, MIB, None).unwrap());
+        assert_eq!(budget.limit(), Some(60 * MIB));
+        assert!(!share.memory_growing(16 * MIB, 40 * MIB, None).unwrap());
+        assert!(share.memory_growing(16 * MIB, 24 * MIB, None).unwrap());
+        // Below what is there already: it stays, and does not become more.
+        write("8388608\n");
+        assert!(!share.table_growing(1, 2, None).unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve        accepting, and draining when told to stop
+//! crowd        how many connections there are, and who makes room
 //! connection   one connection: stream (its bytes), motion (when it last moved)
 //! request      one request: admission (its turn), progress (how far its answer is)
 //! handler      instances of the guest, and call: what is asked of them
@@ -10,6 +11,7 @@
 mod admission;
 mod call;
 mod connection;
+mod crowd;
 mod handler;
 mod listen;
 mod motion;

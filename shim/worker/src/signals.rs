@@ -4,6 +4,7 @@
 use std::io;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::Engine;
 
@@ -51,14 +52,24 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
     }
 }
 
-/// Ignores these signals until somebody else handles them: tokio's handlers call those before them.
+/// Whether one of the signals that were let go has come.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Only takes note of these signals until somebody else handles them, and from then on beside them: tokio's handlers call
+/// those before them. Ignored meanwhile they would be lost, and blocked in one thread they would be another's.
 ///
 /// # Errors
-/// When the disposition cannot be changed.
+/// When a handler cannot be installed.
 pub(crate) fn let_go(signals: &[libc::c_int]) -> io::Result<()> {
-    signals
-        .iter()
-        .try_for_each(|&signal| set(signal, libc::SIG_IGN))
+    extern "C" fn note(_: libc::c_int) {
+        TOLD.store(true, Ordering::Relaxed);
+    }
+    signals.iter().try_for_each(|&signal| install(signal, note))
+}
+
+/// Whether a signal that was let go has come since.
+pub(crate) fn were_told() -> bool {
+    TOLD.load(Ordering::Relaxed)
 }
 
 static TICKING: OnceLock<Engine> = OnceLock::new();
@@ -107,5 +118,19 @@ fn set(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_before_its_handler_is_not_lost() {
+        let_go(&[libc::SIGUSR2]).unwrap();
+        assert!(!were_told());
+        // SAFETY: the handler that was just installed takes note of it.
+        assert_eq!(unsafe { libc::raise(libc::SIGUSR2) }, 0);
+        assert!(were_told());
     }
 }

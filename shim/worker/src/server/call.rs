@@ -18,6 +18,7 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
+use super::progress::Arriving;
 use super::request::Told;
 use crate::host::ComponentHost;
 
@@ -25,7 +26,7 @@ use crate::host::ComponentHost;
 pub(super) async fn p2(
     store: &mut Store<ComponentHost>,
     proxy: &Proxy,
-    request: Request<Incoming>,
+    request: Request<Arriving<Incoming>>,
     answer: oneshot::Sender<Told>,
 ) -> wasmtime::Result<()> {
     let mut http = store.data_mut().http();
@@ -47,7 +48,7 @@ pub(super) async fn p2(
 pub(super) async fn p3(
     store: &mut Store<ComponentHost>,
     service: &Service,
-    request: Request<Incoming>,
+    request: Request<Arriving<Incoming>>,
     answer: oneshot::Sender<Told>,
 ) -> wasmtime::Result<()> {
     let hooks = store.data_mut().http().hooks;
@@ -71,7 +72,7 @@ pub(super) async fn p3(
 }
 
 /// With the scheme and the authority, which guests are told apart from the headers.
-fn absolute(mut request: Request<Incoming>) -> Request<Incoming> {
+fn absolute<B>(mut request: Request<B>) -> Request<B> {
     let host = request.headers().get(HOST);
     let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let mut parts = request.uri().clone().into_parts();

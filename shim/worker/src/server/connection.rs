@@ -44,14 +44,18 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
+    /// Whether the connection is to end after what has begun: with the server, or to make room for another.
     pub(super) fn draining(&self) -> bool {
-        *self.drain.borrow()
+        *self.drain.borrow() || self.motion.is_asked_to_leave()
     }
 
     async fn told_to_stop(&self) {
         let mut drain = self.drain.clone();
-        // An error is the server's end, which asks the same.
-        let _ = drain.wait_for(|draining| *draining).await;
+        tokio::select! {
+            // An error is the server's end, which asks the same.
+            _ = drain.wait_for(|draining| *draining) => {}
+            () = self.motion.asked_to_leave() => {}
+        }
     }
 }
 

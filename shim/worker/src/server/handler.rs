@@ -13,7 +13,7 @@ use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use super::admission::Admission;
 use super::call;
-use super::progress::{Patience, Stuck};
+use super::progress::{Arriving, Patience, Stuck};
 use super::request::Told;
 use crate::Invocation;
 use crate::host::{Common, ComponentHost};
@@ -50,7 +50,7 @@ impl Handler {
     /// Has the guest answer a request, to its end.
     pub(super) async fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<Arriving<Incoming>>,
         answer: oneshot::Sender<Told>,
     ) -> wasmtime::Result<()> {
         let mut instance = match self.take_spare() {

@@ -1,23 +1,37 @@
 //! When a connection last moved.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 /// What keeps a connection alive: bytes, either way, and requests that the guest has not answered yet.
 #[derive(Debug)]
 pub(super) struct Motion {
     begun: Instant,
-    /// Milliseconds since then.
+    /// Nanoseconds since then.
     last: AtomicU64,
     waiting: AtomicUsize,
+    /// Requests whose answers are not complete.
+    serving: AtomicUsize,
+    leave: watch::Sender<bool>,
 }
 
 impl Motion {
     pub(super) fn new() -> Self {
+        Self::begun(Duration::ZERO)
+    }
+
+    /// Of a connection that has not moved since it began so long ago.
+    pub(super) fn begun(ago: Duration) -> Self {
+        let now = Instant::now();
         Self {
-            begun: Instant::now(),
+            begun: now.checked_sub(ago).unwrap_or(now),
             last: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
+            serving: AtomicUsize::new(0),
+            leave: watch::Sender::new(false),
         }
     }
 
@@ -37,11 +51,36 @@ impl Motion {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return Duration::ZERO;
         }
-        Duration::from_millis(self.now().saturating_sub(self.last.load(Ordering::Relaxed)))
+        Duration::from_nanos(self.now().saturating_sub(self.last.load(Ordering::Relaxed)))
+    }
+
+    /// A request is served until the value is dropped.
+    pub(super) fn serve(self: &Arc<Self>) -> Serving {
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        Serving(Arc::clone(self))
+    }
+
+    /// For how long nothing has moved, if no request is being served.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        (self.serving.load(Ordering::Relaxed) == 0).then(|| self.silence())
+    }
+
+    /// Asks the connection to end as if the server did: after what has begun.
+    pub(super) fn ask_to_leave(&self) {
+        self.leave.send_replace(true);
+    }
+
+    pub(super) fn is_asked_to_leave(&self) -> bool {
+        *self.leave.borrow()
+    }
+
+    pub(super) async fn asked_to_leave(&self) {
+        // There is no error while the sender, which is here, lives.
+        let _ = self.leave.subscribe().wait_for(|leave| *leave).await;
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -52,6 +91,15 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.moved();
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See [`Motion::serve`].
+pub(super) struct Serving(Arc<Motion>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -73,11 +121,7 @@ mod tests {
 
     #[test]
     fn a_client_that_waits_is_no_silence() {
-        let motion = Motion {
-            begun: Instant::now() - Duration::from_secs(60),
-            last: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-        };
+        let motion = Motion::begun(Duration::from_secs(60));
         assert!(motion.silence() >= Duration::from_secs(60));
         let waiting = motion.wait();
         assert_eq!(motion.silence(), Duration::ZERO);

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::WasiBody;
 
+use super::motion::Serving;
+
 const WORKING: u8 = 0;
 const ANSWERING: u8 = 1;
 const DONE: u8 = 2;
@@ -19,7 +21,7 @@ const DONE: u8 = 2;
 pub(super) struct Patience {
     /// Until the answer begins; and after its end, until the guest is done too.
     pub(super) request: Option<Duration>,
-    /// Between two parts of the answer's body.
+    /// Between two parts of the answer's body, or of the request's while it is answered.
     pub(super) idle: Option<Duration>,
 }
 
@@ -58,6 +60,14 @@ impl Progress {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
+    /// A part of the request has come. An answer that goes on with it, as a gRPC stream may, is not stuck; when it has to
+    /// begin, and how long the guest may go on after it, does not depend on it.
+    fn arrived(&self) {
+        if self.phase.load(Ordering::Relaxed) == ANSWERING {
+            self.enter(ANSWERING);
+        }
+    }
+
     /// What it is stuck in since longer than it may, and else for how long it need not be looked at. `quiet`
     /// is for how long the connection has not moved, where that tells about this request.
     pub(super) fn look(
@@ -89,19 +99,64 @@ impl Progress {
     }
 }
 
+/// The body of a request, which tells when it moves: on a connection of HTTP/2 nobody else can tell whose bytes come.
+pub(super) struct Arriving<B> {
+    body: B,
+    progress: Arc<Progress>,
+}
+
+impl<B> Arriving<B> {
+    pub(super) fn new(body: B, progress: &Arc<Progress>) -> Self {
+        let progress = Arc::clone(progress);
+        Self { body, progress }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Arriving<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if matches!(frame, Some(Ok(_))) {
+            self.progress.arrived();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The body of an answer, which tells how far it is.
 pub(super) struct Answering {
     body: WasiBody,
     progress: Option<Arc<Progress>>,
+    _serving: Option<Serving>,
 }
 
 impl Answering {
+    /// The same, which keeps its connection from being taken for idle.
+    pub(super) fn held(mut self, serving: Serving) -> Self {
+        self._serving = Some(serving);
+        self
+    }
+
     /// The body of the guest's answer.
     pub(super) fn of_guest(body: WasiBody, progress: Arc<Progress>) -> Self {
         progress.enter(ANSWERING);
         Self {
             body,
             progress: Some(progress),
+            _serving: None,
         }
     }
 
@@ -110,6 +165,7 @@ impl Answering {
         Self {
             body,
             progress: None,
+            _serving: None,
         }
     }
 
@@ -152,6 +208,8 @@ impl Body for Answering {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, Full};
+
     use super::*;
 
     const PATIENCE: Patience = Patience {
@@ -182,6 +240,25 @@ mod tests {
         let moving = Some(Duration::from_secs(1));
         assert!(progress(ANSWERING, 30).look(PATIENCE, moving).is_ok());
         assert!(progress(WORKING, 30).look(PATIENCE, moving).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_moves_keeps_its_answer_going_and_buys_no_time_before_or_after_it() {
+        for (phase, stuck) in [
+            (WORKING, Some(Stuck::Unanswered)),
+            (ANSWERING, None),
+            (DONE, Some(Stuck::AfterAnswer)),
+        ] {
+            let progress = Arc::new(progress(phase, 60));
+            let body = Full::new(Bytes::from_static(b"a part"));
+            let mut body = Arriving::new(body, &progress);
+            let before = progress.look(PATIENCE, None).err();
+            assert!(before.is_some());
+            assert_eq!(body.size_hint().exact(), Some(6));
+            assert!(body.frame().await.unwrap().is_ok());
+            assert_eq!(progress.look(PATIENCE, None).err(), stuck);
+            assert!(body.is_end_stream());
+        }
     }
 
     #[test]

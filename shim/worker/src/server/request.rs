@@ -19,7 +19,7 @@ use super::Handler;
 use super::admission::Slot;
 use super::connection::Surroundings;
 use super::motion::Motion;
-use super::progress::{Answering, Progress, Stuck};
+use super::progress::{Answering, Arriving, Progress, Stuck};
 use crate::ending::{explain, say};
 
 /// What the guest gives: an answer, or the name of an error.
@@ -31,17 +31,19 @@ type Answer = Response<Answering>;
 /// fault it is.
 pub(super) async fn answer(surroundings: &Surroundings, request: Request<Incoming>) -> Answer {
     let _waiting = surroundings.motion.wait();
+    let serving = surroundings.motion.serve();
     // A tunnel is nothing that a guest could make. An upgrade, which RFC 9110 (section 7.8) lets a server
     // ignore, is ignored: guests do not see these headers.
     if request.method() == Method::CONNECT {
         return plain(StatusCode::NOT_IMPLEMENTED);
     }
     let head = request.method() == Method::HEAD;
-    match respond(surroundings, request).await {
+    let answer = match respond(surroundings, request).await {
         Ok(answer) if head => without_body(answer),
         Ok(answer) => answer,
         Err(status) => plain(status),
-    }
+    };
+    answer.map(|body| body.held(serving))
 }
 
 async fn respond(
@@ -55,12 +57,14 @@ async fn respond(
     let slot = slot.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let (sender, mut receiver) = oneshot::channel();
     let progress = Progress::new();
+    let motion = (request.version() < Version::HTTP_2).then(|| Arc::clone(&surroundings.motion));
+    let request = request.map(|body| Arriving::new(body, &progress));
     let work = Work {
         handler: Arc::clone(handler),
         what: what.clone(),
         progress: Arc::clone(&progress),
         // With one request at a time, what moves on the connection is this one.
-        motion: (request.version() < Version::HTTP_2).then(|| Arc::clone(&surroundings.motion)),
+        motion,
         slot,
         _alive: surroundings.alive.clone(),
     };
@@ -160,7 +164,11 @@ struct Work {
 }
 
 impl Work {
-    async fn run(self, request: Request<Incoming>, answer: oneshot::Sender<Told>) -> Ended {
+    async fn run(
+        self,
+        request: Request<Arriving<Incoming>>,
+        answer: oneshot::Sender<Told>,
+    ) -> Ended {
         // Dropping the guest's future ends the guest: it gives way at each turn (signals::take_turns).
         let result = tokio::select! {
             biased;

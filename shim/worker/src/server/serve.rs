@@ -8,22 +8,17 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::unconstrained;
 
 use super::connection::{self, Surroundings};
+use super::crowd::Crowd;
 use super::handler::Handler;
 use super::listen::Listen;
 use super::motion::Motion;
 use crate::ending::say;
 use crate::signals;
 
-/// Connections at a time; more wait in the backlog.
-const CONNECTIONS: usize = 1024;
-/// The memory that a connection is taken to need at most, if its client does its worst: two heads, and what it
-/// was sent ahead.
-const CONNECTION: usize = 128 << 10;
-/// And the fewest at a time, however little memory there is.
-const FEWEST: usize = 64;
 /// How long to wait when accepting fails for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -31,42 +26,54 @@ const BREATH: Duration = Duration::from_millis(50);
 pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result<()> {
     let mut stop = Stop::new()?;
     let listener = listen.bind()?;
-    let memory = handler.budget.limit();
-    let most = memory.map_or(CONNECTIONS, |bytes| bytes / CONNECTION);
-    let connections = Arc::new(Semaphore::new(most.clamp(FEWEST, CONNECTIONS)));
+    let crowd = Crowd::new(handler.budget.limit());
     let (draining, drain) = watch::channel(false);
     let (alive, mut done) = mpsc::channel(1);
-    let begin = |stream: TcpStream, permit| {
+    let begin = |stream: TcpStream, place| {
+        let motion = Arc::new(Motion::new());
+        crowd.join(&motion);
         let surroundings = Surroundings {
             handler: Arc::clone(handler),
             drain: drain.clone(),
             alive: alive.clone(),
             local: stream.local_addr().ok(),
-            motion: Arc::new(Motion::new()),
+            motion,
         };
-        tokio::spawn(connection::serve(stream, surroundings, permit));
+        tokio::spawn(connection::serve(stream, surroundings, place));
     };
+    // One that was accepted and waits for a place.
+    let mut next = None;
     {
         let mut stopped = pin!(stop.told());
         let mut housekeeping = pin!(handler.housekeeping());
         loop {
-            let accepted = tokio::select! {
+            let place = tokio::select! {
                 () = &mut stopped => break,
                 () = &mut housekeeping => continue,
-                accepted = accept(&listener, &connections) => accepted,
+                place = accept(&listener, &crowd, &mut next) => place,
             };
-            if let Some((stream, permit)) = accepted {
-                begin(stream, permit);
+            if let Some(place) = place
+                && let Some(stream) = next.take()
+            {
+                begin(stream, place);
             }
         }
     }
-    // Those whom the kernel has let in already were told that they are welcome.
-    while let Some((stream, permit)) = waiting(&listener, &connections).await {
-        begin(stream, permit);
+    // Those whom the kernel has let in already were told that they are welcome. Until there is a place for them they are
+    // but descriptors.
+    let mut welcome: Vec<_> = next.into_iter().collect();
+    while let Some(stream) = waiting(&listener).await {
+        welcome.push(stream);
     }
     drop(listener);
     // Receivers are gone already if nothing is connected.
     let _ = draining.send(true);
+    for stream in welcome {
+        tokio::select! {
+            place = crowd.place() => begin(stream, place),
+            () = stop.told() => return Ok(()),
+        }
+    }
     drop(alive);
     tokio::select! {
         // Every connection closed, and every guest ended: some go on after they have answered.
@@ -77,39 +84,51 @@ pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result
     Ok(())
 }
 
+/// Accepts `next`, if that has not happened yet, and waits for a place for it. May be dropped in between.
 async fn accept(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
-        Err(error) => {
-            // A connection that was reset before it was accepted is nothing to wait for.
-            if error.kind() != io::ErrorKind::ConnectionAborted {
-                say(&format!("accepting a connection: {error}"));
-                tokio::time::sleep(BREATH).await;
+    crowd: &Crowd,
+    next: &mut Option<TcpStream>,
+) -> Option<OwnedSemaphorePermit> {
+    if next.is_none() {
+        match listener.accept().await {
+            Ok((stream, _)) => *next = Some(stream),
+            Err(error) => {
+                if !is_reset(&error) {
+                    say(&format!("accepting a connection: {error}"));
+                    tokio::time::sleep(BREATH).await;
+                }
+                return None;
             }
-            None
         }
     }
+    Some(crowd.place().await)
 }
 
-/// A connection that waits to be accepted, if there is one, and room for it.
-async fn waiting(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).try_acquire_owned().ok()?;
-    let accepted = std::future::poll_fn(|context| match listener.poll_accept(context) {
-        Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-        Poll::Pending => Poll::Ready(None),
+/// A connection that waits to be accepted, if there is one.
+async fn waiting(listener: &TcpListener) -> Option<TcpStream> {
+    let accepted = std::future::poll_fn(|context| {
+        loop {
+            return match listener.poll_accept(context) {
+                Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
+                Poll::Ready(Err(error)) if is_reset(&error) => continue,
+                Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+            };
+        }
     });
-    Some((accepted.await?.0, permit))
+    // Else the runtime says that nobody waits as soon as it thinks that others should have a turn.
+    unconstrained(accepted).await
+}
+
+/// Whether a connection was reset before it was accepted, which is nothing to wait for.
+fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
 }
 
 /// The signals that ask a server to stop: Kubernetes' own, a terminal's, and nginx's habit.
 struct Stop {
+    /// One came before the handlers were there; this one is told first.
+    early: bool,
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -118,14 +137,21 @@ struct Stop {
 impl Stop {
     fn new() -> io::Result<Self> {
         signals::let_go(&[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT])?;
-        Ok(Self {
+        let mut stop = Self {
+            early: false,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-        })
+        };
+        // One that comes just now may be told twice, which does no harm: nobody is connected yet.
+        stop.early = signals::were_told();
+        Ok(stop)
     }
 
     async fn told(&mut self) {
+        if std::mem::take(&mut self.early) {
+            return;
+        }
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

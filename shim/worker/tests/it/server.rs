@@ -1,6 +1,7 @@
 //! Servers.
 
 mod drain;
+mod files;
 mod limits;
 mod protocol;
 mod reuse;
@@ -38,6 +39,15 @@ impl Server {
     }
 
     fn of(guest: &str, options: &[&str]) -> Self {
+        let arguments: Vec<_> = options
+            .iter()
+            .flat_map(|option| ["--option", *option])
+            .collect();
+        Self::run(guest, &arguments)
+    }
+
+    /// With these arguments of the worker.
+    fn run(guest: &str, arguments: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -46,7 +56,7 @@ impl Server {
         let child = Command::new(WORKER)
             .args(["run", "--env"])
             .arg(format!("WASMTIME_HTTP_PROXY_SOCKET_ADDR={address}"))
-            .args(options.iter().flat_map(|option| ["--option", *option]))
+            .args(arguments)
             .arg(guests.compile(guest))
             .stderr(Stdio::piped())
             .spawn()

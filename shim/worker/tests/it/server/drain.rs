@@ -22,6 +22,24 @@ fn a_request_that_has_begun_is_answered_before_the_end() {
 }
 
 #[test]
+fn the_whole_backlog_is_answered() {
+    // So little memory that there are 64 connections.
+    let memory = ["--memory", "8388608"];
+    let timeout = ["--option", "http-request-timeout=2s"];
+    let server = Server::run(super::SERVER, &[memory, timeout].concat());
+    let _served: Vec<_> = (0..64).map(|_| server.ask("/spin")).collect();
+    let backlog: Vec<_> = (0..200).map(|_| server.ask("/")).collect();
+    server.stop();
+    for client in backlog {
+        let mut line = String::new();
+        BufReader::new(client).read_line(&mut line).unwrap();
+        // Those that wait for a turn too long are told to come again.
+        assert!(line.starts_with("HTTP/1.1 "), "{line}");
+    }
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let server = Server::start();
     let _spinning = server.ask("/spin");

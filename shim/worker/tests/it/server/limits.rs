@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use super::Server;
-use crate::lossy;
+use crate::{eventually, lossy};
 
 #[test]
 fn more_requests_than_slots_are_answered() {
@@ -91,4 +91,40 @@ fn a_silent_client_is_not_waited_for() {
         assert!(!lossy(&answer).contains("200"), "{said:?}");
     }
     assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_full_server_lets_go_of_a_connection_that_is_idle() {
+    // So little memory that there are 64 connections.
+    let server = Server::run(super::SERVER, &["--memory", "8388608"]);
+    let ask = |stream: &mut std::net::TcpStream| {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            .unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        head
+    };
+    let mut kept: Vec<_> = (0..64)
+        .map(|_| {
+            let mut stream = server.connect();
+            assert!(ask(&mut stream).starts_with("HTTP/1.1 200 OK\r\n"));
+            stream
+        })
+        .collect();
+    // As a probe does, whose time is short; connections are kept for 90 s.
+    assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
+    // Which of them, `crowd` tests: here two threads of the server may take the time of two in another order.
+    let closed = |stream: &mut std::net::TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let read = stream.read(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        matches!(read, Ok(0))
+    };
+    let first = eventually("one of them to go", || kept.iter_mut().position(closed));
+    assert!(first < 63);
+    assert!(ask(&mut kept[63]).starts_with("HTTP/1.1 200 OK\r\n"));
 }
