@@ -16,6 +16,8 @@ pub const KWASM_JOB: &str = "kwasm.sh/job";
 
 /// Label on `RuntimeClasses` of ours: the name of the `Shim` they belong to.
 pub const SHIM: &str = "slipway.dev/shim";
+/// Node label that no node has: the `RuntimeClass` of a handler that is not asked for any more selects it.
+pub const RETIRED: &str = "slipway.dev/retired";
 /// Label on Jobs and pods: the name of the `NodeShim` they belong to.
 pub const NODE_SHIM: &str = "slipway.dev/node-shim";
 /// Kubernetes' label for who manages an object.

@@ -121,6 +121,13 @@ pub struct NodeShimStatus {
     /// The last time a Wasm pod ran here, and under which circumstances. Absent: not proven, not labelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
+    /// The proof that was lost last, until there is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_proof: Option<Proof>,
+    /// How often in a row something of the install was found gone within an hour of its proof.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32", range(min = 0))]
+    pub drifts: u32,
     /// The installer's last report, in short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_report: Option<LastReport>,
@@ -128,6 +135,11 @@ pub struct NodeShimStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub last_error: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

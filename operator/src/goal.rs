@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use slipway_crds::node_shim::{Operation, Proof, Transaction};
-use slipway_crds::shim::{Canary, CanarySuccess, Leftovers, Source, StartupTaint};
+use slipway_crds::shim::{Canary, CanarySuccess, Leftovers, PlatformUrl, Source, StartupTaint};
 use slipway_crds::{BUNDLED_SHIM, NodeShim, Shim, ShimSpec, names};
 
 use crate::settings::InstallerSettings;
@@ -10,11 +10,19 @@ use crate::settings::InstallerSettings;
 /// The architectures a goal may be asked for.
 const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
+/// Bytes of what an installer is told at most: it is a variable of its pod, and the kernel refuses programs one of 128 KiB
+/// (`MAX_ARG_STRLEN`, execve(2)).
+pub const MOST_TOLD: usize = 64 << 10;
+
 /// What is to stand on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
     /// Hash of everything whose change means that the node must be installed again.
     pub hash: String,
+    /// Hash of where the shim's files are fetched from, which decides about nothing that stands on a node.
+    pub address: Option<String>,
+    /// Bytes of what the installer is told.
+    pub told: usize,
     /// The shim's name.
     pub shim: String,
     /// The installer image.
@@ -67,6 +75,18 @@ impl Goal {
         Self::of_spec(object.spec.shim.clone(), spec, installer, "")
     }
 
+    /// Whether this transaction is for just this.
+    #[must_use]
+    pub fn is_asked_by(&self, transaction: &Transaction) -> bool {
+        transaction.goal == self.hash && transaction.canary == self.canary_hash
+    }
+
+    /// Whether this proof shows that just this works.
+    #[must_use]
+    pub fn is_shown_by(&self, proof: &Proof) -> bool {
+        proof.goal == self.hash && proof.canary == self.canary_hash
+    }
+
     fn of_spec(
         name: String,
         spec: ShimSpec,
@@ -81,6 +101,8 @@ impl Goal {
         );
         Self {
             hash,
+            told: asked.len(),
+            address: address(&spec, architecture).map(|url| names::hash(&[url], 16)),
             what: what(&spec, installer, architecture),
             image: installer.image.clone(),
             architecture: architecture.to_owned(),
@@ -143,11 +165,9 @@ fn canary_hash(spec: &ShimSpec) -> Option<String> {
 /// Where the shim's bytes come from. Only what decides about them is in it: another installer image means
 /// another bundled shim, but leaves the others as they are.
 fn source(spec: &ShimSpec, installer: &InstallerSettings, architecture: &str) -> Value {
-    if let Some(url) = &spec.source.url {
-        let mut platforms = url.platforms.iter();
-        let here = platforms.find(|entry| entry.platform.architecture() == architecture);
+    if spec.source.url.is_some() {
         // Not the address: a mirror serves the same bytes.
-        return json!({"url": here.map(|entry| &entry.sha256)});
+        return json!({"url": download(spec, architecture).map(|entry| &entry.sha256)});
     }
     if let Some(image) = &spec.source.image {
         return json!({"image": image.reference, "path": image.path});
@@ -158,11 +178,21 @@ fn source(spec: &ShimSpec, installer: &InstallerSettings, architecture: &str) ->
     json!({"bundled": installer.image})
 }
 
+/// What is fetched for this architecture.
+fn download<'a>(spec: &'a ShimSpec, architecture: &str) -> Option<&'a PlatformUrl> {
+    let mut platforms = spec.source.url.as_ref()?.platforms.iter();
+    platforms.find(|entry| entry.platform.architecture() == architecture)
+}
+
+/// And from where.
+fn address<'a>(spec: &'a ShimSpec, architecture: &str) -> Option<&'a str> {
+    download(spec, architecture).map(|entry| &*entry.url)
+}
+
 fn what(spec: &ShimSpec, installer: &InstallerSettings, architecture: &str) -> String {
     if let Some(url) = &spec.source.url {
-        let mut platforms = url.platforms.iter();
-        let here = platforms.find(|entry| entry.platform.architecture() == architecture);
-        return here.map_or_else(|| url.binary.clone(), |entry| entry.url.clone());
+        let here = address(spec, architecture);
+        return here.unwrap_or(&url.binary).to_owned();
     }
     match (&spec.source.image, &spec.source.adopt) {
         (Some(image), _) => image.reference.clone(),
@@ -304,6 +334,12 @@ mod tests {
         let one = hash(url("https://a.test/x", "1"));
         assert_eq!(hash(url("https://b.test/x", "1")), one);
         assert_ne!(hash(url("https://a.test/x", "2")), one);
+        let address = |spec| Goal::of(&shim(spec), &test_settings().installer, "amd64").address;
+        assert_ne!(
+            address(url("https://a.test/x", "1")),
+            address(url("https://b.test/x", "1"))
+        );
+        assert_eq!(address(bundled()), None);
     }
 
     #[test]

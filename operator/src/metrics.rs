@@ -1,6 +1,7 @@
 //! What the operator counts, as `OpenMetrics`. Every label has a bounded set of values, or as many as there
 //! are `Shim`s.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,11 @@ use slipway_crds::conditions::{DEGRADED, find};
 use slipway_crds::{Phase, Shim};
 
 use crate::rollout::STOPPED;
+
+/// How many reasons of installers' reports are told apart: more than there are, and a report comes from outside.
+const MAX_REASONS: usize = 64;
+/// The label of those that come after.
+const OTHER: &str = "Other";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Controller {
@@ -49,6 +55,7 @@ struct ShimNodes {
 struct Ended {
     operation: &'static str,
     outcome: &'static str,
+    reason: String,
 }
 
 /// Everything that is counted. Clones count together.
@@ -61,6 +68,7 @@ pub struct Metrics {
     shim_nodes: Family<ShimNodes, Gauge>,
     stopped: Family<OfShim, Gauge>,
     transactions: Family<Ended, Counter>,
+    reasons: Arc<Mutex<BTreeSet<String>>>,
     leader: Gauge,
 }
 
@@ -104,7 +112,7 @@ impl Metrics {
         let transactions = Family::<Ended, Counter>::default();
         registry.register(
             "node_transactions",
-            "Installer runs that ended, by operation and outcome",
+            "Installer runs that ended, by operation, outcome and reason",
             transactions.clone(),
         );
         let leader = Gauge::default();
@@ -126,6 +134,7 @@ impl Metrics {
             shim_nodes,
             stopped,
             transactions,
+            reasons: Arc::default(),
             leader,
         }
     }
@@ -149,11 +158,25 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts an installer run that ended.
-    pub fn ended(&self, operation: &'static str, outcome: &'static str) {
-        self.transactions
-            .get_or_create(&Ended { operation, outcome })
-            .inc();
+    /// Counts an installer run that ended; of reasons nobody has heard of, only so many are told apart.
+    pub fn ended(&self, operation: &'static str, outcome: &'static str, reason: &str) {
+        let labels = Ended {
+            operation,
+            outcome,
+            reason: self.known(reason),
+        };
+        self.transactions.get_or_create(&labels).inc();
+    }
+
+    fn known(&self, reason: &str) -> String {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reasons.contains(reason) {
+            if reasons.len() >= MAX_REASONS {
+                return OTHER.to_owned();
+            }
+            reasons.insert(reason.to_owned());
+        }
+        reason.to_owned()
     }
 
     /// Says whether this replica does the work.
@@ -240,7 +263,7 @@ mod tests {
         let metrics = Metrics::new();
         drop(metrics.measure("node"));
         metrics.failed("node", "Api");
-        metrics.ended("install", "done");
+        metrics.ended("install", "done", "Installed");
         metrics.lead(true);
         let shim = serde_json::from_str(
             r#"{"metadata":{"name":"slipway"},"spec":{"source":{"bundled":{}},"handlers":[{"name":"w"}]},
@@ -255,7 +278,7 @@ mod tests {
             "slipway_reconcile_errors_total{controller=\"node\",reason=\"Api\"} 1",
             "slipway_nodes{phase=\"Ready\"} 2",
             "slipway_nodes{phase=\"Failed\"} 0",
-            "slipway_node_transactions_total{operation=\"install\",outcome=\"done\"} 1",
+            "slipway_node_transactions_total{operation=\"install\",outcome=\"done\",reason=\"Installed\"} 1",
             "slipway_shim_nodes{shim=\"slipway\",state=\"desired\"} 3",
             "slipway_shim_nodes{shim=\"slipway\",state=\"failed\"} 0",
             "slipway_rollout_stopped{shim=\"slipway\"} 1",
@@ -266,5 +289,21 @@ mod tests {
         }
         let text = metrics.render(phases(), &[]).unwrap();
         assert!(!text.contains("shim=\"slipway\""), "it is gone: {text}");
+    }
+
+    #[test]
+    fn reasons_from_outside_are_bounded() {
+        let metrics = Metrics::new();
+        for index in 0..2 * MAX_REASONS {
+            metrics.ended("install", "refused", &format!("Reason{index}"));
+        }
+        metrics.ended("install", "refused", "Reason0");
+        let text = metrics.render([].into_iter(), &[]).unwrap();
+        let counted = |reason: &str, count: usize| {
+            text.contains(&format!("refused\",reason=\"{reason}\"}} {count}\n"))
+        };
+        assert!(counted("Reason0", 2), "{text}");
+        assert!(counted(OTHER, MAX_REASONS), "{text}");
+        assert_eq!(text.matches("refused").count(), MAX_REASONS + 1);
     }
 }

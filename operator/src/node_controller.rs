@@ -154,6 +154,7 @@ fn take_turn(seen: &Observed, context: &Context) -> bool {
         &seen.object,
         seen.node.as_ref(),
         seen.shim.as_deref(),
+        &seen.goal,
         |asker| context.turns.take(asker, &others),
     )
 }
@@ -161,8 +162,8 @@ fn take_turn(seen: &Observed, context: &Context) -> bool {
 /// Logs and events. They follow the status: if it could not be written, the change has not happened.
 async fn tell(seen: &Observed, next: &Plan, context: &Context) {
     let node = &seen.object.spec.node_name;
-    if let Some((operation, outcome)) = ended(seen) {
-        context.metrics.ended(operation, outcome);
+    if let Some((operation, outcome, reason)) = ended(seen) {
+        context.metrics.ended(operation, outcome, reason);
     }
     let about = observe::subjects(seen);
     for event in &next.events {
@@ -178,13 +179,14 @@ async fn tell(seen: &Observed, next: &Plan, context: &Context) {
 }
 
 /// The installer run whose end this reconcile has taken in.
-fn ended(seen: &Observed) -> Option<(&'static str, &'static str)> {
+fn ended(seen: &Observed) -> Option<(&'static str, &'static str, &str)> {
     let status = seen.object.status.as_ref()?;
     let operation = status.transaction.as_ref()?.operation.as_str();
-    match &seen.job {
-        JobState::Reported(report) => Some((operation, report.outcome.as_str())),
-        JobState::Silent { .. } => Some((operation, "silent")),
-        JobState::Unfetched { .. } => Some((operation, "unfetched")),
-        JobState::Missing | JobState::Running { .. } => None,
-    }
+    let (outcome, reason) = match &seen.job {
+        JobState::Reported(report) => (report.outcome.as_str(), &*report.reason),
+        JobState::Silent { .. } => ("silent", plan::NO_REPORT),
+        JobState::Unfetched { .. } => ("unfetched", plan::FETCH_FAILED),
+        JobState::Missing | JobState::Running { .. } => return None,
+    };
+    Some((operation, outcome, reason))
 }

@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use slipway_crds::{NodeShim, Shim};
 
 use crate::goal::Asked;
+use crate::node_controller::plan::was_proven;
 
 /// The reason in `Progressing` of a node that waits since the roll-out is stopped.
 pub const STOPPED: &str = "RolloutStopped";
@@ -56,12 +57,18 @@ fn has_begun(object: &NodeShim, asked: &Asked) -> bool {
         .is_some_and(|transaction| asked.is_of(transaction))
 }
 
-/// Until it has succeeded: trying it again is no reason to begin with others.
+/// Until it has succeeded: trying it again is no reason to begin with others. One that has succeeded with the same
+/// before tells of the node and nothing of what is rolled out: new nodes go on joining.
 fn has_failed(object: &NodeShim, asked: &Asked) -> bool {
-    let status = object.status.as_ref();
+    let Some(status) = &object.status else {
+        return false;
+    };
+    let transaction = status.transaction.as_ref();
     object.metadata.deletion_timestamp.is_none()
         && has_begun(object, asked)
-        && status.is_some_and(|status| status.failures > 0 && !status.refused)
+        && status.failures > 0
+        && !status.refused
+        && !transaction.is_some_and(|transaction| was_proven(status, transaction))
 }
 
 #[cfg(test)]
@@ -144,6 +151,24 @@ mod tests {
         assert_eq!(stopped(&failed, &shim, &asked, &all), None);
         let tries = with_canary(&waits);
         assert_eq!(stopped(&tries, &shim, &asked, &all), None);
+    }
+
+    #[test]
+    fn a_node_that_had_it_once_stops_nobody() {
+        let mut worn = NodeShim::clone(&node("a", "slipway", "new", 3, false));
+        let status = worn.status.as_mut().unwrap();
+        let proof = |goal: &str| {
+            serde_json::from_value(json!({
+                "time": "2026-01-01T00:00:00Z", "goal": goal, "bootID": "b", "runtimeVersion": "v", "handlers": [],
+            }))
+            .unwrap()
+        };
+        status.lost_proof = Some(proof("old"));
+        let waits = node("b", "slipway", "old", 0, false);
+        let rolling = shim(&json!({}));
+        assert!(why(&waits, &rolling, &[Arc::new(worn.clone())]).is_some());
+        worn.status.as_mut().unwrap().lost_proof = Some(proof("new"));
+        assert_eq!(why(&waits, &rolling, &[Arc::new(worn)]), None);
     }
 
     #[test]

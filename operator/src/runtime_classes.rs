@@ -2,37 +2,33 @@
 //!
 //! The users' ones exist as long as the operator runs, so that a pod that comes before the first node
 //! is ready waits in the scheduler and not in a controller's back-off. They select proven nodes only.
-//! The canaries' select none; they exist while there is a `NodeShim`.
+//! The canaries' select none; they exist while there is a `NodeShim`. One whose handler is not asked for any more goes when
+//! no node serves that handler: pods use it until then. New pods through it are not placed.
 //!
 //! A class of the same name that someone else made is theirs. If its handler agrees it serves; if
 //! not, that is said ([`conflicts`]) and nothing is overwritten. Where two `Shim`s want one of the same name,
 //! the older has it. A `Shim` that is being deleted keeps its classes until its nodes are clean: pods are
 //! found by them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::api::node::v1::{Overhead, RuntimeClass, Scheduling};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use slipway_crds::shim::{self, Handler};
-use slipway_crds::{Shim, labels};
+use slipway_crds::{NodeShim, Shim, labels};
 use tokio::sync::Notify;
 
 use crate::context::Context;
 
+mod objects;
+
+pub use objects::canary_class;
+use objects::{for_canaries, for_users, retired};
+
 const FIELD_MANAGER: &str = "slipway-operator";
 const RESYNC: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(10);
-
-/// What a pod of our own shim takes beyond its containers: the pod process and the pause container
-/// (0.3 MB measured; docs/floor.md), with room. CPU is not reserved: an idle pod takes none. Of other shims
-/// nothing is known unless their `Shim` says it.
-const OVERHEAD_MEMORY: &str = "2Mi";
 
 /// What to do to the `RuntimeClasses`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,12 +37,6 @@ pub enum Change {
     Apply(Box<RuntimeClass>),
     /// Delete the one of this name.
     Delete(String),
-}
-
-/// Name of the `RuntimeClass` of canaries through `handler`.
-#[must_use]
-pub fn canary_class(handler: &str) -> String {
-    format!("slipway-canary-{handler}")
 }
 
 /// The older first: it was there when the other came.
@@ -59,7 +49,12 @@ pub fn by_age(shims: &mut [Arc<Shim>]) {
 
 /// What is to change, given what there is. `shims` are in order of age.
 #[must_use]
-pub fn changes(shims: &[Arc<Shim>], any_node: bool, found: &[Arc<RuntimeClass>]) -> Vec<Change> {
+pub fn changes(
+    shims: &[Arc<Shim>],
+    nodes: &[Arc<NodeShim>],
+    found: &[Arc<RuntimeClass>],
+) -> Vec<Change> {
+    let any_node = !nodes.is_empty();
     let mut wanted: Vec<RuntimeClass> = Vec::new();
     for shim in shims {
         for handler in &shim.spec.handlers {
@@ -76,6 +71,14 @@ pub fn changes(shims: &[Arc<Shim>], any_node: bool, found: &[Arc<RuntimeClass>])
                     wanted.push(class);
                 }
             }
+        }
+    }
+    for class in found {
+        let is_wanted = wanted
+            .iter()
+            .any(|want| want.name_any() == class.name_any());
+        if !is_wanted && is_kept(class, shims, nodes) {
+            wanted.push(retired(class));
         }
     }
     let by_name = |name: &str| found.iter().find(|class| class.name_any() == name);
@@ -173,8 +176,8 @@ pub async fn run(context: Arc<Context>, trigger: Arc<Notify>) {
 async fn settle(context: &Context) -> Result<(), kube::Error> {
     let api: Api<RuntimeClass> = Api::all(context.client.clone());
     let found = context.caches.runtime_classes.state();
-    let any_node = !context.caches.node_shims.is_empty();
-    for change in changes(&context.caches.shims_by_age(), any_node, &found) {
+    let nodes = context.caches.node_shims.state();
+    for change in changes(&context.caches.shims_by_age(), &nodes, &found) {
         match change {
             Change::Apply(class) => {
                 tracing::info!(
@@ -199,6 +202,32 @@ async fn settle(context: &Context) -> Result<(), kube::Error> {
     Ok(())
 }
 
+/// Whether a node still serves the handler of this class, which its `Shim` does not name any more: there are pods that use
+/// it, and the kubelet makes none of their containers again without it.
+fn is_kept(class: &RuntimeClass, shims: &[Arc<Shim>], nodes: &[Arc<NodeShim>]) -> bool {
+    let users = class.labels().get(labels::COMPONENT).map(String::as_str)
+        == Some(labels::COMPONENT_RUNTIME_CLASS);
+    let Some(shim) = class
+        .labels()
+        .get(labels::SHIM)
+        .filter(|_| users && is_ours(class))
+    else {
+        return false;
+    };
+    let named = shims
+        .iter()
+        .filter(|other| other.name_any() == *shim)
+        .flat_map(|shim| &shim.spec.handlers)
+        .any(|handler| handler.name == class.handler);
+    let serves = |node: &&Arc<NodeShim>| {
+        let status = node.status.as_ref();
+        let installed = status.and_then(|status| status.installed.as_ref());
+        node.spec.shim == *shim
+            && installed.is_some_and(|installed| installed.handlers.contains(&class.handler))
+    };
+    !named && nodes.iter().any(|node| serves(&node))
+}
+
 fn is_ours(class: &RuntimeClass) -> bool {
     class
         .labels()
@@ -217,89 +246,11 @@ fn holds(class: &RuntimeClass, want: &RuntimeClass) -> bool {
             .all(|(key, value)| class.labels().get(key) == Some(value))
 }
 
-fn base(name: String, handler: &str, component: &str) -> RuntimeClass {
-    let own = [
-        (labels::MANAGED_BY, labels::OPERATOR),
-        (labels::COMPONENT, component),
-    ];
-    RuntimeClass {
-        metadata: ObjectMeta {
-            name: Some(name),
-            labels: Some(
-                own.iter()
-                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                    .collect(),
-            ),
-            ..ObjectMeta::default()
-        },
-        handler: handler.to_owned(),
-        overhead: None,
-        scheduling: None,
-    }
-}
-
-fn for_users(shim: &Shim, handler: &Handler) -> RuntimeClass {
-    let name = shim.name_any();
-    let mut class = base(
-        handler.class_name().to_owned(),
-        &handler.name,
-        labels::COMPONENT_RUNTIME_CLASS,
-    );
-    class
-        .labels_mut()
-        .insert(labels::SHIM.to_owned(), name.clone());
-    class.overhead = overhead(shim, handler);
-    let tolerations: Vec<_> = handler
-        .runtime_class
-        .tolerations
-        .iter()
-        .map(toleration)
-        .collect();
-    class.scheduling = Some(Scheduling {
-        node_selector: Some(BTreeMap::from([(
-            labels::shim_label(&name),
-            labels::READY.to_owned(),
-        )])),
-        tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
-    });
-    class
-}
-
-fn overhead(shim: &Shim, handler: &Handler) -> Option<Overhead> {
-    let fixed: BTreeMap<_, _> = match &handler.runtime_class.overhead {
-        Some(overhead) => overhead
-            .pod_fixed
-            .iter()
-            .map(|(resource, amount)| (resource.clone(), Quantity(amount.clone())))
-            .collect(),
-        None if shim.spec.source.kind() == "bundled" => {
-            BTreeMap::from([("memory".to_owned(), Quantity(OVERHEAD_MEMORY.to_owned()))])
-        }
-        None => BTreeMap::new(),
-    };
-    (!fixed.is_empty()).then_some(Overhead {
-        pod_fixed: Some(fixed),
-    })
-}
-
-fn toleration(from: &shim::Toleration) -> Toleration {
-    Toleration {
-        key: from.key.clone(),
-        operator: from.operator.map(|operator| operator.as_str().to_owned()),
-        value: from.value.clone(),
-        effect: from.effect.map(|effect| effect.as_str().to_owned()),
-        toleration_seconds: from.toleration_seconds,
-    }
-}
-
-fn for_canaries(handler: &str) -> RuntimeClass {
-    base(canary_class(handler), handler, labels::COMPONENT_CANARY)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
+    use super::objects::base;
     use super::*;
 
     #[expect(
@@ -320,6 +271,15 @@ mod tests {
             "2026-01-01T00:00:00Z",
             json!([{"name": "wasmtime"}]),
         )
+    }
+
+    fn node(handlers: &[&str]) -> Arc<NodeShim> {
+        let object = json!({
+            "metadata": {"name": "worker-slipway"},
+            "spec": {"nodeName": "worker", "shim": "slipway"},
+            "status": {"installed": {"handlers": handlers}},
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
     }
 
     fn users_class(shim: &Shim) -> RuntimeClass {
@@ -345,9 +305,9 @@ mod tests {
     #[test]
     fn users_classes_come_first_canaries_with_the_first_node() {
         let shims = [slipway()];
-        assert_eq!(names(&changes(&shims, false, &[])), ["apply wasmtime"]);
+        assert_eq!(names(&changes(&shims, &[], &[])), ["apply wasmtime"]);
         assert_eq!(
-            names(&changes(&shims, true, &[])),
+            names(&changes(&shims, &[node(&[])], &[])),
             ["apply wasmtime", "apply slipway-canary-wasmtime"]
         );
     }
@@ -359,22 +319,22 @@ mod tests {
             Arc::new(users_class(&shims[0])),
             Arc::new(for_canaries("wasmtime")),
         ];
-        assert_eq!(changes(&shims, true, &found), []);
+        assert_eq!(changes(&shims, &[node(&[])], &found), []);
         assert_eq!(
-            names(&changes(&shims, false, &found)),
+            names(&changes(&shims, &[], &found)),
             ["delete slipway-canary-wasmtime"]
         );
-        assert_eq!(changes(&[], false, &found).len(), 2, "no Shim, no classes");
+        assert_eq!(changes(&[], &[], &found).len(), 2, "no Shim, no classes");
     }
 
     #[test]
     fn a_users_class_is_never_overwritten() {
         let shims = [slipway()];
         let agrees = [theirs("wasmtime", "wasmtime")];
-        assert_eq!(changes(&shims, false, &agrees), []);
+        assert_eq!(changes(&shims, &[], &agrees), []);
         assert_eq!(conflicts(&shims[0], &shims, &agrees), Vec::<String>::new());
         let differs = [theirs("wasmtime", "other")];
-        assert_eq!(changes(&shims, false, &differs), []);
+        assert_eq!(changes(&shims, &[], &differs), []);
         assert!(
             conflicts(&shims[0], &shims, &differs)[0].contains("has handler other, not wasmtime")
         );
@@ -392,14 +352,55 @@ mod tests {
         );
         let found = [Arc::new(drifted), Arc::new(users_class(&retired))];
         assert_eq!(
-            names(&changes(&shims, false, &found)),
+            names(&changes(&shims, &[], &found)),
             ["delete retired", "apply wasmtime"]
         );
         let mut other = users_class(&shims[0]);
         other.handler = "old".into();
         assert_eq!(
-            names(&changes(&shims, false, &[Arc::new(other)])),
+            names(&changes(&shims, &[], &[Arc::new(other)])),
             ["delete wasmtime"]
+        );
+    }
+
+    #[test]
+    fn the_class_of_a_retired_handler_stays_for_the_pods_that_use_it_and_takes_no_more() {
+        let old = shim(
+            "slipway",
+            "2026-01-01T00:00:00Z",
+            json!([{"name": "old", "runtimeClass": {"overhead": {"podFixed": {"memory": "9Mi"}}}}]),
+        );
+        let shims = [slipway()];
+        let found = [
+            Arc::new(users_class(&old)),
+            Arc::new(for_canaries("old")),
+            Arc::new(users_class(&shims[0])),
+            Arc::new(for_canaries("wasmtime")),
+        ];
+        let serves = [node(&["wasmtime", "old"])];
+        let made = changes(&shims, &serves, &found);
+        assert_eq!(names(&made), ["delete slipway-canary-old", "apply old"]);
+        let Change::Apply(kept) = &made[1] else {
+            panic!("{made:?}");
+        };
+        assert_eq!(kept.overhead, found[0].overhead);
+        let selector = kept.scheduling.as_ref().unwrap().node_selector.as_ref();
+        assert_eq!(selector.unwrap()[labels::RETIRED], "old");
+
+        let found = [
+            Arc::new((**kept).clone()),
+            found[2].clone(),
+            found[3].clone(),
+        ];
+        assert_eq!(changes(&shims, &serves, &found), []);
+        assert_eq!(
+            names(&changes(&shims, &[node(&["wasmtime"])], &found)),
+            ["delete old"]
+        );
+        // Asked for again.
+        assert_eq!(
+            names(&changes(&[old], &serves, &found[..1])),
+            ["apply old", "apply slipway-canary-old"]
         );
     }
 
@@ -425,7 +426,7 @@ mod tests {
         assert_eq!(class["scheduling"]["tolerations"][0]["key"], "wasm");
         let none = json!([{"name": "spin", "runtimeClass": {"create": false}}]);
         let none = [shim("none", "2026-01-01T00:00:00Z", none)];
-        assert_eq!(changes(&none, false, &[]), []);
+        assert_eq!(changes(&none, &[], &[]), []);
     }
 
     #[test]
@@ -437,7 +438,7 @@ mod tests {
         );
         let mut shims = [young.clone(), slipway()];
         by_age(&mut shims);
-        let made = changes(&shims, false, &[]);
+        let made = changes(&shims, &[], &[]);
         let [Change::Apply(class)] = &made[..] else {
             panic!("{made:?}");
         };

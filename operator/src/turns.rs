@@ -113,6 +113,11 @@ impl Turns {
         may
     }
 
+    /// Ends the turns of those that are no more: an object whose finalizer somebody has taken off goes without a word.
+    pub fn keep(&self, is_there: impl Fn(&str) -> bool) {
+        self.lock().retain(|name, _| is_there(name));
+    }
+
     /// Its turn is over.
     pub fn end(&self, name: &str) {
         self.lock().remove(name);
@@ -205,6 +210,16 @@ mod tests {
         let still = [other("a", "s", "busy", false)];
         assert!(!b.takes(&turns, &still), "the cache still shows a");
         assert!(b.takes(&turns, &[other("a", "s", "", false)]));
+    }
+
+    #[test]
+    fn a_turn_ends_with_its_object() {
+        let turns = Turns::new(1);
+        assert!(Node("a", None).takes(&turns, &[]));
+        turns.keep(|name| name == "a.s");
+        assert!(!Node("b", None).takes(&turns, &[]));
+        turns.keep(|_| false);
+        assert!(Node("b", None).takes(&turns, &[]));
     }
 
     #[test]

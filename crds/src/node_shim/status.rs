@@ -113,6 +113,10 @@ pub struct Transaction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub canary: Option<String>,
+    /// Hash of where the shim's files were fetched from: a corrected address is tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub address: Option<String>,
     /// When its canary pods were first wanted, or anew since another canary was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_time: Option<Time>,

@@ -1,4 +1,5 @@
-//! As much of admission as our definitions use: the structural schema and its CEL rules, without an API server.
+//! As much of admission as our definitions use: the structural schema and its CEL rules, without an API server, in its
+//! words. `e2e/tests/cluster/admission.rs` asks a real one the same.
 
 use kube::core::cel::Validator;
 use regex_lite::Regex;
@@ -60,37 +61,37 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<String>) 
     if let Some(among) = schema["enum"].as_array()
         && !among.contains(value)
     {
-        refuse("unsupported value".to_owned());
+        refuse("Unsupported value".to_owned());
     }
     let size = match value {
-        Value::String(text) => Some((text.chars().count(), "minLength", "maxLength")),
-        Value::Array(items) => Some((items.len(), "minItems", "maxItems")),
-        Value::Object(fields) => Some((fields.len(), "minProperties", "maxProperties")),
+        Value::String(text) => Some((text.chars().count(), "Length", "be", "chars long")),
+        Value::Array(items) => Some((items.len(), "Items", "have", "items")),
+        Value::Object(fields) => Some((fields.len(), "Properties", "have", "properties")),
         _ => None,
     };
-    if let Some((size, least, most)) = size {
-        let bound = |name: &str| schema[name].as_u64().map(|bound| bound as usize);
-        if bound(least).is_some_and(|least| size < least) {
-            return refuse(format!("too short: {size}"));
+    if let Some((size, what, verb, unit)) = size {
+        let bound = |side: &str| {
+            let bound = schema[format!("{side}{what}")].as_u64();
+            bound.map(|bound| bound as usize)
+        };
+        if let Some(least) = bound("min").filter(|least| size < *least) {
+            return refuse(format!("should {verb} at least {least} {unit}"));
         }
-        if bound(most).is_some_and(|most| size > most) {
-            return refuse(format!("too long: {size}"));
+        if let Some(most) = bound("max").filter(|most| size > *most) {
+            return refuse(format!("Too many: {size}: must have at most {most} {unit}"));
         }
     }
     if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
         && !Regex::new(pattern).expect("a pattern").is_match(text)
     {
-        refuse(format!("should match {pattern}"));
+        refuse(format!("should match '{pattern}'"));
     }
     if let Some(number) = value.as_f64() {
-        if schema["minimum"]
-            .as_f64()
-            .is_some_and(|least| number < least)
-        {
-            refuse("too small".to_owned());
+        if let Some(least) = schema["minimum"].as_f64().filter(|least| number < *least) {
+            refuse(format!("should be greater than or equal to {least}"));
         }
-        if schema["maximum"].as_f64().is_some_and(|most| number > most) {
-            refuse("too large".to_owned());
+        if let Some(most) = schema["maximum"].as_f64().filter(|most| number > *most) {
+            refuse(format!("should be less than or equal to {most}"));
         }
     }
     let keys = schema["x-kubernetes-list-map-keys"].as_array();
@@ -102,12 +103,15 @@ fn check(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<String>) 
         };
         let named: Vec<Vec<Value>> = items.iter().map(key).collect();
         if (1..named.len()).any(|index| named[..index].contains(&named[index])) {
-            refuse("duplicate value".to_owned());
+            refuse("Duplicate value".to_owned());
         }
     }
     for field in schema["required"].as_array().into_iter().flatten() {
         if value[field.as_str().expect("a name")].is_null() {
-            refuse(format!("{} is required", field.as_str().expect("a name")));
+            refuse(format!(
+                "{}: Required value",
+                field.as_str().expect("a name")
+            ));
         }
     }
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {

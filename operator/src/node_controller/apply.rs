@@ -17,7 +17,7 @@ use crate::node_facts::NodeFacts;
 /// A change that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server will not have the Job as it is: a quota, a policy, an admission webhook.
+    /// The API server will not have the Job or the canary as it is: a quota, a policy, an admission webhook.
     #[error("{what}: refused by the API server: {message}")]
     Rejected {
         /// What was to be made.
@@ -258,7 +258,7 @@ fn error(action: &Action, seen: &Observed, source: kube::Error) -> Error {
         | Action::DeleteWatcher(name) => format!("pod {name}"),
     };
     match (&source, action) {
-        (kube::Error::Api(status), Action::CreateJob(_))
+        (kube::Error::Api(status), Action::CreateJob(_) | Action::CreateCanary { .. })
             if matches!(status.code, 400 | 403 | 422) =>
         {
             Error::Rejected {

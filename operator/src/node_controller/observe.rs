@@ -47,8 +47,16 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
         Some(transaction) if awaits_job(object) => job(transaction, context, now).await?,
         _ => JobState::Missing,
     };
+    context
+        .turns
+        .keep(|name| context.caches.node_shim(name).is_some());
+    let turn = asks(object, node.as_ref(), shim.as_deref(), &goal, |asker| {
+        let others = others(context, node.as_ref());
+        context.turns.could_begin(asker, &others)
+    });
+    // Who has to wait anyhow does not ask: a thousand nodes that are cleaned would ask all the time.
     let users = match &node {
-        Some(node) if drains(object) => {
+        Some(node) if turn && drains(object) => {
             let handlers = handlers_on_node(object, &goal);
             let classes = runtime_classes::using(&handlers, &classes);
             users(&node.name, &classes, context).await?
@@ -66,11 +74,7 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
             (Some(shim), Some(node)) => selection::unsupported(shim, node),
             _ => None,
         },
-        turn: asks(object, node.as_ref(), shim.as_deref(), |asker| {
-            context
-                .turns
-                .could_begin(asker, &others(context, node.as_ref()))
-        }),
+        turn,
         stopped: shim.as_ref().and_then(|shim| {
             let asked = Asked::by(shim, &settings.installer);
             rollout::stopped(object, shim, &asked, &context.caches.node_shims.state())
@@ -99,20 +103,33 @@ pub async fn observe(object: &NodeShim, context: &Context) -> Result<Observed, k
     })
 }
 
-/// Asks for a turn in the name of this object.
+/// Asks for a turn in the name of this object. A node that had just this and lost it is no part of a roll-out: only what
+/// the operator does at a time bounds how many of those are put right.
 pub fn asks<T>(
     object: &NodeShim,
     node: Option<&NodeFacts>,
     shim: Option<&Shim>,
+    goal: &Goal,
     ask: impl FnOnce(&Asker<'_>) -> T,
 ) -> T {
+    let at_a_time = shim.and_then(|shim| shim.spec.rollout.at_a_time());
     ask(&Asker {
         name: &object.name_any(),
         node: &object.spec.node_name,
         shim: &object.spec.shim,
         control_plane: node.is_some_and(|node| node.control_plane),
-        at_a_time: shim.and_then(|shim| shim.spec.rollout.at_a_time()),
+        at_a_time: at_a_time.filter(|_| !heals(object, goal)),
     })
+}
+
+fn heals(object: &NodeShim, goal: &Goal) -> bool {
+    let Some(status) = &object.status else {
+        return false;
+    };
+    let lost = status.lost_proof.as_ref();
+    object.metadata.deletion_timestamp.is_none()
+        && status.proof.is_none()
+        && lost.is_some_and(|lost| goal.is_shown_by(lost))
 }
 
 /// The `NodeShim`s that decide whose turn it is: those that are being changed, and for a node of the control plane
@@ -300,7 +317,10 @@ fn canaries(object: &str, context: &Context) -> Vec<Canary> {
 fn drifts(node: &str, context: &Context) -> Vec<Drift> {
     let here = |pod: &Pod| drift::watches(pod) == Some(node);
     let watchers = context.caches.pods.state_filter(here);
-    watchers.iter().filter_map(|pod| drift::told(pod)).collect()
+    // One that is on its way out has been heard, and what it told may be right again.
+    let stays = |pod: &&Arc<Pod>| pod.metadata.deletion_timestamp.is_none();
+    let told = watchers.iter().filter(stays);
+    told.filter_map(|pod| drift::told(pod)).collect()
 }
 
 /// Pods on the node that run through one of `classes`, by namespace and name. Canaries are no users.

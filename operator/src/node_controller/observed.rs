@@ -111,8 +111,11 @@ impl JobState {
     #[must_use]
     pub fn of(job: &Job, pods: &[Pod], transaction: &Transaction, now: Timestamp) -> Self {
         let Some(end) = ending(job) else {
-            return Self::Running {
-                hint: hint(job, pods, now),
+            return match overdue(job, now) {
+                Some(message) => Self::Silent { message },
+                None => Self::Running {
+                    hint: hint(job, pods, now),
+                },
             };
         };
         let mut exits: Vec<_> = pods.iter().filter_map(exit).collect();
@@ -199,6 +202,22 @@ fn ending(job: &Job) -> Option<String> {
         ),
         MAX_DETAIL,
     ))
+}
+
+/// Why nobody waits for a Job any longer that has not finished long after its deadline. Since Kubernetes 1.31 it is not
+/// finished before its pods are (KEP-3939), and those of a node whose kubelet has died never are.
+fn overdue(job: &Job, now: Timestamp) -> Option<String> {
+    const GRACE_SECONDS: i64 = 120;
+    let deadline = job.spec.as_ref()?.active_deadline_seconds?;
+    let started = job
+        .status
+        .as_ref()
+        .and_then(|status| status.start_time.as_ref());
+    let started = started.or(job.metadata.creation_timestamp.as_ref())?.0;
+    let late = now.as_second() - started.as_second() - deadline;
+    (late > GRACE_SECONDS).then(|| {
+        format!("the installer has not ended {late} s after its deadline: does the node's kubelet still answer?")
+    })
 }
 
 fn hint(job: &Job, pods: &[Pod], now: Timestamp) -> Option<String> {

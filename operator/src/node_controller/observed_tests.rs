@@ -19,6 +19,7 @@ fn transaction() -> Transaction {
         job: "slipway-install-x".into(),
         goal: "g".into(),
         canary: None,
+        address: None,
         start_time: Time(Timestamp::UNIX_EPOCH),
         verify_time: None,
     }
@@ -119,6 +120,20 @@ fn a_job_without_a_usable_report_is_silent_and_says_what_is_known() {
 fn a_failing_job_that_has_not_finished_is_still_running() {
     let failing = job(&json!([{"type": "FailureTarget", "status": "True"}]));
     assert!(matches!(read(&failing, &[], 5), JobState::Running { .. }));
+}
+
+#[test]
+fn a_job_that_outlives_its_deadline_is_given_up() {
+    // As it stands when the node's kubelet has died: its pod is terminating for ever (KEP-3939).
+    let mut failing = job(&json!([{"type": "FailureTarget", "status": "True"}]));
+    failing.spec =
+        serde_json::from_value(json!({"activeDeadlineSeconds": 600, "template": {"metadata": {}}}))
+            .unwrap();
+    assert!(matches!(read(&failing, &[], 719), JobState::Running { .. }));
+    let JobState::Silent { message } = read(&failing, &[], 721) else {
+        panic!("nobody gives it up");
+    };
+    assert!(message.contains("121 s after its deadline"), "{message}");
 }
 
 #[test]

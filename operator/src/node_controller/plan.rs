@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use slipway_crds::node_shim::{Operation, Transaction};
 use slipway_crds::shim::StartupTaint;
@@ -28,6 +28,9 @@ mod install;
 mod outcome;
 mod proof;
 mod remove;
+
+pub use outcome::{FETCH_FAILED, NO_REPORT};
+pub use proof::was_proven;
 
 /// How often a node that waits for something no watch reports is looked at.
 const POLL: Duration = Duration::from_secs(15);
@@ -119,11 +122,15 @@ pub fn plan(seen: &Observed) -> Plan {
     draft.finish()
 }
 
-/// The API server refused to make the transaction's Job: it has failed before it began.
+/// The API server refused to make the transaction's Job or its canary: that has failed before it began.
 #[must_use]
 pub fn rejected(seen: &Observed, message: &str) -> Plan {
     let mut draft = Draft::new(seen);
-    outcome::failed(&mut draft, "JobRejected", message, backoff::Kind::Failed);
+    let reason = match draft.status.phase {
+        Phase::Verifying => "CanaryRejected",
+        _ => "JobRejected",
+    };
+    outcome::failed(&mut draft, reason, message, backoff::Kind::Failed);
     draft.finish()
 }
 
@@ -204,12 +211,22 @@ impl<'a> Draft<'a> {
         self.verdict = Some((reason.to_owned(), message.into()));
     }
 
+    /// Whether that is the reason in the status already.
+    fn has_said(&self, reason: &str) -> bool {
+        conditions::verdict_of(&self.status).is_some_and(|(said, _)| said == reason)
+    }
+
     fn event(&mut self, reason: Reason, note: impl Into<String>) {
         self.events.push(Event::new(reason, note));
     }
 
     fn poll(&mut self, after: Duration) {
         self.requeue = Some(self.requeue.map_or(after, |earlier| earlier.min(after)));
+    }
+
+    fn poll_at(&mut self, due: Timestamp) {
+        let seconds = due.as_second().saturating_sub(self.seen.now.as_second());
+        self.poll(Duration::from_secs(u64::try_from(seconds).unwrap_or(0) + 1));
     }
 
     fn now(&self) -> Time {
@@ -264,8 +281,10 @@ impl<'a> Draft<'a> {
             .as_ref()
             .map_or(1, |last| last.number.saturating_add(1));
         let goal = &self.seen.goal;
-        let same = self.status.transaction.as_ref().is_some_and(|last| {
-            last.operation == operation && last.goal == goal.hash && last.canary == goal.canary_hash
+        let same = self.status.transaction.as_ref();
+        let same = same.is_some_and(|last| {
+            let comes_from_there = last.address == goal.address;
+            last.operation == operation && goal.is_asked_by(last) && comes_from_there
         });
         if !same {
             self.forgive();
@@ -288,11 +307,20 @@ impl<'a> Draft<'a> {
             job: format!("slipway-{operation}-{hash}"),
             goal: self.seen.goal.hash.clone(),
             canary: self.seen.goal.canary_hash.clone(),
+            address: self.seen.goal.address.clone(),
             start_time: self.now(),
             verify_time: None,
         });
         self.status.phase = phase;
         self.status.next_retry_time = None;
+    }
+
+    /// What was proven no longer holds. It is remembered: a node that could do it once is another case than one that
+    /// never could.
+    fn lose_proof(&mut self) {
+        if let Some(proof) = self.status.proof.take() {
+            self.status.lost_proof = Some(proof);
+        }
     }
 
     /// Something else is begun than what failed before, so it has not failed yet.

@@ -43,6 +43,7 @@ fn transaction() -> Transaction {
         job: "slipway-install-abc".into(),
         goal: "goal".into(),
         canary: None,
+        address: None,
         start_time: Time(Timestamp::UNIX_EPOCH),
         verify_time: None,
     }

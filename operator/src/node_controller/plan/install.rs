@@ -6,9 +6,10 @@ use slipway_crds::node_shim::{Operation, Proof, Transaction};
 use slipway_crds::shim::CanarySuccess;
 use slipway_crds::{Phase, names};
 
-use super::backoff::Kind;
+use super::backoff::{self, Kind};
 use super::{Action, Draft, POLL, outcome, proof};
 use crate::events::Reason;
+use crate::goal::MOST_TOLD;
 use crate::node_controller::observed::{CanaryState, JobState};
 use crate::node_facts::NodeFacts;
 use crate::rollout::STOPPED;
@@ -17,6 +18,10 @@ use crate::turns::WAITING;
 /// How long canaries may take together. The pods' own deadline is shorter; this one is for a kubelet
 /// that does not enforce it.
 const VERIFY_SECONDS: i64 = 180;
+/// A proof that has held for so long is not undone by whatever undid the one before.
+const STABLE_SECONDS: i64 = 3600;
+/// How often in a row what is gone is put back at once. After that each time waits longer.
+const DRIFTS_AT_ONCE: u32 = 8;
 
 pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
     let spec = &draft.seen.object.spec;
@@ -37,7 +42,7 @@ pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
     }
     if let Some(why) = &draft.seen.unsupported {
         draft.unlabel(node);
-        draft.status.proof = None;
+        draft.lose_proof();
         if draft.status.phase != Phase::Failed {
             draft.event(Reason::UnsupportedNode, why.clone());
         }
@@ -57,6 +62,9 @@ pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
         Phase::Verifying => verifying(draft, node),
         Phase::Ready => ready(draft, node),
         Phase::Failed => failed(draft, node),
+    }
+    if matches!(draft.status.phase, Phase::Installing | Phase::Verifying) {
+        dismiss_watchers(draft);
     }
     // Labels follow the proof and nothing else, whatever the phase: put back when someone removed
     // them, kept through an upgrade, gone with the proof.
@@ -79,23 +87,56 @@ fn check_proof(draft: &mut Draft<'_>, node: &NodeFacts) {
     let Some(held) = &draft.status.proof else {
         return;
     };
-    let drift = proof::drifted(held, &draft.seen.drifts).cloned();
-    let lost = proof::lost(held, node, &draft.seen.goal);
-    let Some(why) = lost.or_else(|| drift.as_ref().map(|drift| drift.message.clone())) else {
-        return;
+    let before = draft.status.drifts;
+    let held_for = draft.seen.now.as_second() - held.time.0.as_second();
+    let drift = proof::drifted(&held.handlers, &draft.seen.drifts);
+    let drift = drift.map(|drift| drift.message.clone());
+    let why = match (proof::lost(held, node, &draft.seen.goal), drift) {
+        (Some(why), _) => why,
+        (None, Some(why)) => {
+            let again = held_for < STABLE_SECONDS;
+            draft.status.drifts = if again { draft.status.drifts } else { 0 }.saturating_add(1);
+            why
+        }
+        (None, None) => return,
     };
-    if let Some(drift) = drift {
-        draft.actions.push(Action::DeleteWatcher(drift.pod));
-    }
-    draft.status.proof = None;
+    draft.lose_proof();
     draft.event(
         Reason::ProofLost,
         format!("{why}; the labels are off until a Wasm pod has run again"),
     );
-    if draft.status.phase == Phase::Ready {
-        draft.status.phase = Phase::Pending;
-        draft.say("ProofLost", why);
+    if draft.status.phase != Phase::Ready {
+        return;
     }
+    draft.status.phase = Phase::Pending;
+    let brake = draft.status.drifts.saturating_sub(DRIFTS_AT_ONCE);
+    if brake == 0 || draft.status.drifts == before {
+        return draft.say("ProofLost", why);
+    }
+    // Whoever takes it away does so again and again, and each repair restarts containerd.
+    let wait = backoff::delay(Kind::Failed, brake, &draft.seen.object.spec.node_name);
+    draft.status.phase = Phase::Failed;
+    draft.status.next_retry_time = Some(draft.in_future(wait));
+    draft.say(
+        "DriftRecurs",
+        format!(
+            "{why}; found so {} times, each within an hour of a repair: find what undoes it",
+            draft.status.drifts
+        ),
+    );
+}
+
+/// What a watcher has told is being put right, so it is of no more use: what is found from then on, the next one tells.
+/// Not before, since the next one would tell the same.
+fn dismiss_watchers(draft: &mut Draft<'_>) {
+    if draft.status.proof.is_some() {
+        return;
+    }
+    let told = draft.seen.drifts.iter();
+    let ours = told.filter(|drift| proof::concerns(drift, &draft.seen.goal.handlers));
+    draft
+        .actions
+        .extend(ours.map(|drift| Action::DeleteWatcher(drift.pod.clone())));
 }
 
 fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
@@ -114,6 +155,13 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
             WAITING,
             "waits until no more nodes than allowed are being changed",
         );
+    }
+    if draft.seen.goal.told > MOST_TOLD {
+        let message = format!(
+            "handlers and their options have {} bytes, more than the {MOST_TOLD} that an installer can be told",
+            draft.seen.goal.told
+        );
+        return dead_end(draft, "SpecTooLarge", message);
     }
     draft.delete_canaries(|_| true);
     if let Some(transaction) = unproven(draft) {
@@ -156,10 +204,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
     };
     match &draft.seen.job {
         // Settings changed before the Job was made, or the Job has vanished: begin again as of now.
-        JobState::Missing if transaction.goal != draft.seen.goal.hash => {
-            draft.begin(Operation::Install, Phase::Installing);
-            draft.say("Installing", "the installer is started on the node");
-        }
+        JobState::Missing if transaction.goal != draft.seen.goal.hash => begin(draft, node),
         JobState::Missing => {
             if !node.touched_by.contains(&draft.seen.goal.shim) {
                 draft.actions.push(Action::Mark(true));
@@ -175,7 +220,12 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
         }
         JobState::Reported(report) => {
             if outcome::reported(draft, report) {
-                verify(draft, transaction);
+                if transaction.goal == draft.seen.goal.hash {
+                    verify(draft, transaction);
+                } else {
+                    // Other handlers may be asked for by now, and this install has not brought them.
+                    begin(draft, node);
+                }
             }
         }
         JobState::Silent { message } => outcome::silent(draft, Operation::Install, message),
@@ -185,6 +235,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
 
 fn verify(draft: &mut Draft<'_>, mut transaction: Transaction) {
     transaction.canary.clone_from(&draft.seen.goal.canary_hash);
+    transaction.address.clone_from(&draft.seen.goal.address);
     transaction.verify_time = Some(draft.now());
     draft.status.transaction = Some(transaction);
     draft.status.phase = Phase::Verifying;
@@ -194,10 +245,13 @@ fn verify(draft: &mut Draft<'_>, mut transaction: Transaction) {
 }
 
 fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
-    let last = draft.status.transaction.clone();
-    if let Some(last) = last.filter(|last| last.canary != draft.seen.goal.canary_hash) {
-        draft.delete_canaries(|_| true);
-        return prove(draft, last);
+    match draft.status.transaction.clone() {
+        Some(last) if last.goal != draft.seen.goal.hash => return begin(draft, node),
+        Some(last) if last.canary != draft.seen.goal.canary_hash => {
+            draft.delete_canaries(|_| true);
+            return prove(draft, last);
+        }
+        _ => {}
     }
     let wanted = draft.wanted_canaries();
     let state = |name: &str| {
@@ -255,7 +309,7 @@ fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
 }
 
 fn canary_failed(draft: &mut Draft<'_>, message: &str) {
-    draft.status.proof = None;
+    draft.lose_proof();
     draft.event(Reason::CanaryFailed, message);
     // Failed pods stay until the next try, to be looked at; those still at it are of no more use.
     draft.delete_canaries(|canary| {
@@ -285,6 +339,7 @@ fn proven(draft: &mut Draft<'_>, node: &NodeFacts) {
         runtime_version: runtime_version.to_owned(),
         handlers: draft.seen.goal.handlers.clone(),
     });
+    draft.status.lost_proof = None;
     draft.status.phase = Phase::Ready;
     draft.status.failures = 0;
     draft.status.refused = false;
@@ -307,9 +362,11 @@ fn proven(draft: &mut Draft<'_>, node: &NodeFacts) {
 }
 
 fn ready(draft: &mut Draft<'_>, node: &NodeFacts) {
-    let up_to_date = draft.status.proof.as_ref().is_some_and(|proof| {
-        proof.goal == draft.seen.goal.hash && proof.canary == draft.seen.goal.canary_hash
-    });
+    let up_to_date = draft
+        .status
+        .proof
+        .as_ref()
+        .is_some_and(|proof| draft.seen.goal.is_shown_by(proof));
     if up_to_date {
         draft.delete_canaries(|_| true);
         draft.say("Verified", "a Wasm pod has run on the node");
@@ -320,21 +377,16 @@ fn ready(draft: &mut Draft<'_>, node: &NodeFacts) {
 
 fn failed(draft: &mut Draft<'_>, node: &NodeFacts) {
     let (last, goal) = (&draft.status.transaction, &draft.seen.goal);
+    // Where it comes from matters to a try that failed, and not to what has stood here and was lost.
+    let tried = draft.status.failures > 0;
     let asked_anew = last
         .as_ref()
-        .is_none_or(|last| last.goal != goal.hash || last.canary != goal.canary_hash);
+        .is_none_or(|last| !goal.is_asked_by(last) || (tried && last.address != goal.address));
     let due = draft.status.next_retry_time.as_ref().map(|time| time.0);
     match due {
-        Some(due) if due > draft.seen.now && !asked_anew => {
-            draft.poll(wait(draft, due));
-        }
+        Some(due) if due > draft.seen.now && !asked_anew => draft.poll_at(due),
         _ => begin(draft, node),
     }
-}
-
-fn wait(draft: &Draft<'_>, until: k8s_openapi::jiff::Timestamp) -> Duration {
-    let seconds = until.as_second().saturating_sub(draft.seen.now.as_second());
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0) + 1)
 }
 
 fn told(what: &str, hint: Option<String>) -> String {

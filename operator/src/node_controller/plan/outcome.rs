@@ -9,6 +9,11 @@ use super::backoff::{self, Kind};
 use crate::events::Reason;
 use crate::report::{Outcome, Report, clean};
 
+/// The reason of a Job that is over, and nobody knows what it did.
+pub const NO_REPORT: &str = "NoReport";
+/// The reason of one whose shim's files were not to be had.
+pub const FETCH_FAILED: &str = "FetchFailed";
+
 /// Takes in a report; says whether the node now is as asked.
 pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
     note(draft, report);
@@ -37,7 +42,7 @@ pub(super) fn reported(draft: &mut Draft<'_>, report: &Report) -> bool {
             failed(draft, &report.reason, &report.message, Kind::Failed);
         }
         (Outcome::Failed, Operation::Install) => {
-            draft.status.proof = None;
+            draft.lose_proof();
             draft.event(Reason::InstallFailed, sentence(report));
             failed(draft, &report.reason, &report.message, Kind::Failed);
         }
@@ -62,19 +67,19 @@ pub(super) fn silent(draft: &mut Draft<'_>, operation: Operation, message: &str)
     let reason = match operation {
         Operation::Install => {
             // Whatever it has done, the proof was made before.
-            draft.status.proof = None;
+            draft.lose_proof();
             Reason::InstallFailed
         }
         Operation::Uninstall => Reason::UninstallFailed,
     };
     draft.event(reason, message);
-    failed(draft, "NoReport", message, Kind::Failed);
+    failed(draft, NO_REPORT, message, Kind::Failed);
 }
 
 /// The shim's files were not to be had, so the installer has not begun.
 pub(super) fn unfetched(draft: &mut Draft<'_>, message: &str) {
     draft.event(Reason::FetchFailed, message);
-    failed(draft, "FetchFailed", message, Kind::Failed);
+    failed(draft, FETCH_FAILED, message, Kind::Failed);
     draft.status.refused = true;
 }
 

@@ -1,6 +1,7 @@
 //! Whether what a canary showed still holds.
 
-use slipway_crds::node_shim::Proof;
+use slipway_crds::NodeShimStatus;
+use slipway_crds::node_shim::{Proof, Transaction};
 
 use crate::goal::Goal;
 use crate::node_controller::drift::Drift;
@@ -36,12 +37,21 @@ pub(super) fn lost(proof: &Proof, node: &NodeFacts, goal: &Goal) -> Option<Strin
     None
 }
 
-/// What a watcher has found gone of that which the proof was made with.
-pub(super) fn drifted<'a>(proof: &Proof, drifts: &'a [Drift]) -> Option<&'a Drift> {
-    drifts.iter().find(|drift| {
-        let mut handlers = drift.handlers.iter();
-        handlers.any(|handler| proof.handlers.contains(handler))
-    })
+/// What a watcher has found gone of these handlers.
+pub(super) fn drifted<'a>(handlers: &[String], drifts: &'a [Drift]) -> Option<&'a Drift> {
+    drifts.iter().find(|drift| concerns(drift, handlers))
+}
+
+/// Whether it is about one of these handlers.
+pub(super) fn concerns(drift: &Drift, handlers: &[String]) -> bool {
+    drift.handlers.iter().any(|name| handlers.contains(name))
+}
+
+/// Whether a Wasm pod has run here with just this before, whatever has come since.
+pub fn was_proven(status: &NodeShimStatus, transaction: &Transaction) -> bool {
+    let proofs = [&status.proof, &status.lost_proof];
+    let mut proofs = proofs.into_iter().flatten();
+    proofs.any(|proof| proof.goal == transaction.goal && proof.canary == transaction.canary)
 }
 
 #[cfg(test)]

@@ -5,16 +5,19 @@ use std::time::Duration;
 use slipway_crds::Phase;
 use slipway_crds::node_shim::Operation;
 
+use super::backoff::{self, Kind};
 use super::{Action, Draft, POLL, outcome};
 use crate::events::Reason;
 use crate::node_controller::observed::JobState;
 use crate::node_facts::NodeFacts;
 use crate::turns::WAITING;
 
-/// How often pods that hold up a removal are looked for. They are not watched: that would mean a copy
+/// How often pods that hold up a removal are looked for at first. They are not watched: that would mean a copy
 /// of every pod of the cluster for a question asked a few times a year. A turn, too, may end unseen, with the
 /// object that had it.
 const DRAIN_POLL: Duration = Duration::from_secs(3);
+/// And when they have been there for minutes.
+const SLOW_DRAIN_POLL: Duration = Duration::from_secs(30);
 /// How many pods a message names.
 const NAMED: usize = 5;
 
@@ -36,7 +39,7 @@ pub(super) fn node_is_gone(draft: &mut Draft<'_>) {
 /// One step of the removal.
 pub(super) fn step(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.unlabel(node);
-    draft.status.proof = None;
+    draft.lose_proof();
     match draft.status.phase {
         // Never stop an installer half-way: it ends by its deadline at the latest.
         Phase::Installing => installing(draft, node),
@@ -105,16 +108,7 @@ fn drain(draft: &mut Draft<'_>, node: &NodeFacts) {
         draft.actions.push(Action::Release);
         return;
     }
-    let was_draining = draft.status.phase == Phase::Draining;
     draft.status.phase = Phase::Draining;
-    if !draft.seen.users.is_empty() {
-        let message = blocked_by(&draft.seen.users);
-        if !was_draining {
-            draft.event(Reason::PodsRunning, message.clone());
-        }
-        draft.poll(DRAIN_POLL);
-        return draft.say("PodsRunning", message);
-    }
     if !node.ready {
         draft.poll(POLL);
         return draft.say("NodeNotReady", "waits for the node to be Ready, or gone");
@@ -125,6 +119,14 @@ fn drain(draft: &mut Draft<'_>, node: &NodeFacts) {
             WAITING,
             "waits until no more nodes than allowed are being changed",
         );
+    }
+    if !draft.seen.users.is_empty() {
+        let message = blocked_by(&draft.seen.users);
+        if !draft.has_said("PodsRunning") {
+            draft.event(Reason::PodsRunning, message.clone());
+        }
+        draft.poll(look_again(draft));
+        return draft.say("PodsRunning", message);
     }
     draft.begin(Operation::Uninstall, Phase::Removing);
     draft.event(Reason::UninstallStarted, "the shim is taken off the node");
@@ -153,10 +155,14 @@ fn removing(draft: &mut Draft<'_>, node: &NodeFacts) {
             );
         }
         JobState::Reported(report) if report.reason == "PodsRunning" => {
-            // A pod came after we had looked. That is no failure: wait for it like for the others.
+            // A pod came after we had looked, or one that no RuntimeClass names: wait for it like for the others, but
+            // not with a Job every few seconds.
+            draft.status.failures = draft.status.failures.saturating_add(1);
+            let node = &draft.seen.object.spec.node_name;
+            let wait = backoff::delay(Kind::Failed, draft.status.failures, node);
             draft.status.phase = Phase::Failed;
-            draft.status.next_retry_time = Some(draft.in_future(Duration::from_secs(15)));
-            draft.poll(Duration::from_secs(16));
+            draft.status.next_retry_time = Some(draft.in_future(wait));
+            draft.poll(wait);
             draft.event(Reason::PodsRunning, report.message.clone());
             draft.say("PodsRunning", report.message.clone());
         }
@@ -182,13 +188,17 @@ fn is_waiting(draft: &Draft<'_>) -> bool {
 }
 
 fn waiting(draft: &mut Draft<'_>) {
-    let due = draft
-        .status
-        .next_retry_time
-        .as_ref()
-        .map_or(0, |due| due.0.as_second());
-    let seconds = due.saturating_sub(draft.seen.now.as_second());
-    draft.poll(Duration::from_secs(u64::try_from(seconds).unwrap_or(0) + 1));
+    let due = draft.status.next_retry_time.as_ref().map(|due| due.0);
+    draft.poll_at(due.unwrap_or(draft.seen.now));
+}
+
+/// A tenth of the time that the object has been waiting to go.
+fn look_again(draft: &Draft<'_>) -> Duration {
+    let since = draft.seen.object.metadata.deletion_timestamp.as_ref();
+    let since = since.map_or(draft.seen.now, |time| time.0).as_second();
+    let waited = draft.seen.now.as_second().saturating_sub(since);
+    let tenth = Duration::from_secs(u64::try_from(waited).unwrap_or(0) / 10);
+    tenth.clamp(DRAIN_POLL, SLOW_DRAIN_POLL)
 }
 
 fn blocked_by(users: &[String]) -> String {

@@ -395,6 +395,7 @@ fn objects_that_cannot_be_served_say_why_and_rest() {
             |seen| seen.unsupported = Some("architecture s390x".into()),
             "UnsupportedNode",
         ),
+        (|seen| seen.goal.told = 65 << 10, "SpecTooLarge"),
     ] {
         let mut seen = fresh().with(change);
         let next = seen.step();
@@ -491,6 +492,12 @@ fn a_job_the_api_server_refuses_fails_the_transaction() {
     assert_eq!(next.status.phase, Phase::Failed);
     assert_eq!(condition(&next, READY), ("False", "JobRejected"));
     assert!(next.status.next_retry_time.is_some());
+    let next = rejected(&verifying(), "exceeded quota");
+    assert_eq!(condition(&next, READY), ("False", "CanaryRejected"));
+    assert_eq!(
+        next.status.last_error.unwrap(),
+        "CanaryRejected: exceeded quota"
+    );
 }
 
 #[test]
@@ -575,46 +582,6 @@ fn a_reboot_or_another_containerd_takes_the_labels_until_proven_again() {
         assert_eq!(next.status.phase, Phase::Installing);
         assert!(reasons(&next).contains(&Reason::ProofLost));
     }
-}
-
-#[test]
-fn what_a_watcher_finds_gone_takes_the_labels_until_proven_again() {
-    let drift = |handler: &str| Drift {
-        pod: "watcher".into(),
-        handlers: vec![handler.into()],
-        message: "/etc/x is gone".into(),
-    };
-    let mut seen = ready().with(|seen| seen.drifts = vec![drift("another-shims")]);
-    let next = seen.step();
-    assert_eq!(next.actions, []);
-    assert_eq!(next.status.phase, Phase::Ready);
-
-    seen.drifts.push(drift("wasmtime"));
-    let next = seen.step();
-    assert_eq!(
-        next.actions,
-        [
-            Action::DeleteWatcher("watcher".into()),
-            Action::Label(Labels::None)
-        ]
-    );
-    assert_eq!(next.status.proof, None);
-    assert_eq!(next.status.phase, Phase::Installing);
-    let told = next
-        .events
-        .iter()
-        .find(|event| event.reason == Reason::ProofLost);
-    assert!(
-        told.unwrap()
-            .note
-            .starts_with("/etc/x is gone; the labels are off")
-    );
-
-    // Until its pod is gone it goes on telling, of what is being put right.
-    seen.reports("install", "done", "Installed");
-    let next = seen.step();
-    assert_eq!(next.status.phase, Phase::Verifying);
-    assert!(!reasons(&next).contains(&Reason::ProofLost));
 }
 
 #[test]
@@ -898,14 +865,30 @@ fn a_failed_uninstall_holds_the_object_and_is_tried_again() {
 }
 
 #[test]
-fn an_uninstaller_that_finds_pods_waits_for_them_soon() {
+fn an_uninstaller_that_finds_pods_waits_for_them_ever_longer() {
     let mut seen = removing();
-    seen.reports("uninstall", "refused", "PodsRunning");
-    let next = seen.step();
-    assert_eq!(next.status.failures, 0);
-    assert_eq!(reasons(&next), [Reason::PodsRunning]);
-    seen.later(16);
-    assert_eq!(seen.step().status.phase, Phase::Removing);
+    for seconds in [12, 24, 48] {
+        seen.reports("uninstall", "refused", "PodsRunning");
+        let next = seen.step();
+        assert_eq!(reasons(&next), [Reason::PodsRunning]);
+        seen.job = JobState::Missing;
+        seen.later(seconds / 2);
+        assert_eq!(seen.step().status.phase, Phase::Failed);
+        seen.later(seconds - seconds / 2);
+        assert_eq!(seen.step().status.phase, Phase::Removing);
+    }
+}
+
+#[test]
+fn pods_that_stay_are_looked_for_less_and_less() {
+    let mut seen = ready();
+    seen.wanted = false;
+    seen.delete();
+    seen.users = vec!["shop/web".into()];
+    for (minutes, wait) in [(0, 3), (2, 12), (10, 30)] {
+        seen.later(60 * minutes);
+        assert_eq!(seen.step().requeue, Some(Duration::from_secs(wait)));
+    }
 }
 
 #[test]
@@ -1075,6 +1058,15 @@ fn files_that_cannot_be_had_leave_the_node_and_the_others_alone() {
     assert_eq!(reasons(&next), [Reason::FetchFailed]);
     assert!(next.status.refused);
     assert!(next.status.next_retry_time.is_some());
+
+    seen.job = JobState::Missing;
+    assert_eq!(seen.step().status.phase, Phase::Failed, "not yet");
+    seen.goal.address = Some("corrected".into());
+    let next = seen.step();
+    assert_eq!(
+        (next.status.phase, next.status.failures),
+        (Phase::Installing, 0)
+    );
 }
 
 #[test]
@@ -1085,3 +1077,6 @@ fn only_a_refusal_is_marked_as_one() {
         assert_eq!(seen.step().status.refused, refused, "{outcome}");
     }
 }
+
+#[path = "tests/lost.rs"]
+mod lost;
