@@ -3,9 +3,10 @@
 //! containerd goes on with what it has read until it is restarted, and starts whatever stands at a shim's path: a
 //! configuration without our tables, or a binary that is another, shows only when a pod needs it. Here it shows before.
 //!
-//! An edit of somebody else's that leaves our tables in place is none of our business. What was never as it should be is
-//! not told either: an install has just proven it, so it is something that files alone do not show, and to tell it would
-//! have the node installed again and again.
+//! An edit of somebody else's that leaves our tables in place is none of our business. Of our own files the journal knows
+//! what they should be, so that a watcher that comes late tells of them as well. A table that no file of ours defines and
+//! that was never as it should be is not told: an install has just proven it, so it is something that files alone do not
+//! show, and to tell it would have the node installed again and again.
 
 mod binaries;
 

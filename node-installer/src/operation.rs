@@ -5,6 +5,7 @@ mod install;
 mod leftovers;
 mod recover;
 mod restore;
+mod running;
 mod session;
 mod settle;
 mod status;

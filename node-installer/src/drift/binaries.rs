@@ -12,7 +12,7 @@ use crate::host::HostRoot;
 use crate::journal::{Installed, InstalledShim};
 use crate::payload::INSTALLER;
 
-/// The files of each shim, by the shim's name, that were as they should be.
+/// What is known of the files of each shim, by the shim's name: nothing if they never were as they should be.
 #[derive(Debug)]
 pub(super) struct Binaries(BTreeMap<String, Stamps>);
 
@@ -23,7 +23,8 @@ type Stamps = BTreeMap<String, Stamp>;
 type Stamp = (u64, u64, u32, (i64, i64), (i64, i64));
 
 impl Binaries {
-    /// Reads them; a shim whose files are not those of its digest is not watched.
+    /// Reads them. A payload of ours whose files are not those of its digest has changed while nobody watched, and the next
+    /// install puts it right. Of a shim that was on the host before nothing is known but how it stands now.
     pub(super) fn of(root: &HostRoot, installed: &Installed) -> Self {
         let mut known = BTreeMap::new();
         for (name, shim) in &installed.shims {
@@ -31,8 +32,11 @@ impl Binaries {
                 Ok(stamps) if is_whole(root, shim) => {
                     known.insert(name.clone(), stamps);
                 }
+                _ if shim.digest.is_some() => {
+                    known.insert(name.clone(), Stamps::new());
+                }
                 _ => tracing::warn!(
-                    "the files of {} cannot be watched: they are not those that were installed",
+                    "{} cannot be watched: it cannot be run as it stands",
                     shim.path.display()
                 ),
             }
@@ -56,6 +60,11 @@ impl Binaries {
             if is_whole(root, shim) {
                 *known = now;
                 return None;
+            }
+            if known.is_empty() {
+                let folder = shim.path.parent().unwrap_or(&shim.path);
+                let what = format!("what is in {} is not what was installed", folder.display());
+                return Some(drift(shim, what));
             }
             let changed = known
                 .iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::session::{Session, report_installed};
 use super::settle::Found;
-use super::{adopt, leftovers, restore};
+use super::{adopt, leftovers, restore, running};
 use crate::args::InstallArgs;
 use crate::configuration::Wish;
 use crate::containerd::handler::{Handler, Sandboxer};
@@ -52,7 +52,7 @@ fn install_locked(
         restore::lost_files(session, installed, report)?;
     }
     let found = Found::on(session, installed, install_root.clone(), report)?;
-    let (shim, payload) = match &spec.adopt {
+    let (mut shim, payload) = match &spec.adopt {
         Some(path) => {
             report.enter("adopt");
             adopt::verify(&session.runtime, root, path)?;
@@ -82,6 +82,7 @@ fn install_locked(
         Server::CriO => crun::check_handlers(&shim.handlers)?,
     }
     let names = shim.names().join(", ");
+    keep_used(&found, &args.shim, &mut shim, report)?;
 
     let mut shims = found
         .installed
@@ -162,6 +163,38 @@ fn no_shims() -> Failure {
 fn unchanged(names: &str, report: &mut Report) -> Result<(), Failure> {
     let message = format!("the node already serves {names}");
     report.end(Outcome::Unchanged, "Unchanged", message);
+    Ok(())
+}
+
+/// Handlers that are not asked for any more stay as long as pods run through them, and go with a later install: without
+/// its table containerd could not restart a pod's containers.
+fn keep_used(
+    found: &Found<'_>,
+    name: &str,
+    shim: &mut InstalledShim,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let before = found.installed.as_ref();
+    let before = before.and_then(|installed| installed.shims.get(name));
+    let asked = shim.names();
+    for handler in before.into_iter().flat_map(|before| &before.handlers) {
+        if asked.contains(&handler.name) {
+            continue;
+        }
+        let pods = running::pods(found, std::slice::from_ref(&handler.name))?;
+        if pods.is_empty() {
+            continue;
+        }
+        report.note(format!(
+            "handler {}, which is not asked for any more, stays for {}",
+            handler.name,
+            running::named(&pods)
+        ));
+        shim.handlers.push(Handler {
+            shim: shim.path.clone(),
+            ..handler.clone()
+        });
+    }
     Ok(())
 }
 

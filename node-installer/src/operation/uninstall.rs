@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::running;
 use super::session::{Session, report_installed};
 use super::settle::Found;
 use crate::args::UninstallArgs;
 use crate::configuration::{Configuration, Wish};
-use crate::cri::messages::PodSandbox;
-use crate::cri::{Cri, CriError};
-use crate::detect::server::Server;
 use crate::failure::{Failure, chain};
 use crate::host::files;
 use crate::journal::{Installed, InstalledShim};
@@ -26,9 +24,6 @@ const LINGER: Duration = Duration::from_secs(30);
 
 /// How often to look whether it has left.
 const LINGER_POLL: Duration = Duration::from_millis(200);
-
-/// Pods named in a refusal; more would not be read.
-const NAMED_PODS: usize = 3;
 
 /// Uninstalls.
 pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(), Failure> {
@@ -184,39 +179,9 @@ impl<'a> Leaving<'a> {
         Ok(bundles)
     }
 
-    /// Refuses while pods run on the shim: without their handler containerd could not restart their containers.
+    /// Refuses while pods run on the shim.
     fn refuse_running(&self, found: &Found<'_>) -> Result<(), Failure> {
-        let session = found.session;
-        let cri = Cri::new(&session.runtime, &session.root, &found.daemon.socket);
-        let handlers = self.handlers(found);
-        let sandboxes = cri.sandboxes().map_err(|error| Failure::refused(&error))?;
-        let is_crio = found.daemon.server() == Server::CriO;
-        let runs = |sandbox: &PodSandbox| {
-            if sandbox.state != 0 {
-                return Ok(false);
-            }
-            // Gone since it was listed, it is no pod that runs.
-            let own = is_crio.then(|| cri.sandbox_handler(&sandbox.id));
-            Ok(match own {
-                None => handlers.contains(&sandbox.runtime_handler),
-                Some(Ok(handler)) => handler.is_some_and(|handler| handlers.contains(&handler)),
-                Some(Err(CriError::Status { code: 5, .. })) => false,
-                Some(Err(error)) => return Err(Failure::refused(&error)),
-            })
-        };
-        let mut running = Vec::new();
-        for sandbox in sandboxes {
-            if runs(&sandbox)? {
-                running.push(sandbox);
-            }
-        }
-        let mut pods: Vec<String> = running
-            .into_iter()
-            .map(|sandbox| match sandbox.metadata {
-                Some(pod) => format!("{}/{}", pod.namespace, pod.name),
-                None => sandbox.id,
-            })
-            .collect();
+        let mut pods = running::pods(found, &self.handlers(found))?;
         if pods.is_empty() {
             let bundles = self.bundles(found)?;
             pods = bundles.into_iter().map(|bundle| bundle.id).collect();
@@ -224,21 +189,9 @@ impl<'a> Leaving<'a> {
         if pods.is_empty() {
             return Ok(());
         }
-        let more = pods.len().saturating_sub(NAMED_PODS);
-        let named = pods
-            .iter()
-            .take(NAMED_PODS)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
-        let rest = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
         Err(Failure::refusal(
             "PodsRunning",
-            format!("pods still run on the shim: {named}{rest}"),
+            format!("pods still run on the shim: {}", running::named(&pods)),
         ))
     }
 

@@ -132,8 +132,29 @@ fn put(base: &Path, payload: &Payload) -> Result<bool, PlaceError> {
             replace_if_different(&file.path, &target.join(&file.name), Some(&file.sha256))?;
         }
         replace_if_different(Path::new("/proc/self/exe"), &target.join(INSTALLER), None)?;
+        remove_others(&target, payload)?;
     }
     Ok(new)
+}
+
+/// Removes what is not of the payload from its folder: who compares the folder with its digest would find another.
+fn remove_others(folder: &Path, payload: &Payload) -> Result<(), PlaceError> {
+    let unreadable = || io_error("read", folder);
+    for entry in fs::read_dir(folder).map_err(unreadable())? {
+        let entry = entry.map_err(unreadable())?;
+        let name = entry.file_name();
+        let is_ours = name == INSTALLER || payload.files.iter().any(|file| name == *file.name);
+        if is_ours {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        removed.map_err(io_error("remove", &path))?;
+    }
+    Ok(())
 }
 
 /// Makes sure that a copy of this program is on the node, and returns the folders made for it, host paths. For what

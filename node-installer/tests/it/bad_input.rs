@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use slipway_node_installer::failure::Reason as _;
-use slipway_node_installer::host::{HostRoot, mounts};
+use slipway_node_installer::host::{HostRoot, files, mounts};
 use slipway_node_installer::journal::Journal;
 use slipway_node_installer::payload::{place, source};
 use slipway_node_installer::report::Outcome;
@@ -127,6 +127,56 @@ fn a_full_disk_below_a_download() {
     let error = crate::fetch::download_of(&vec![0x7f; 1024 * 1024], &folder).unwrap_err();
     assert_eq!(error.reason(), "DiskFull", "{error}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_configuration_that_is_a_mount_of_its_own() {
+    let test = "a_configuration_that_is_a_mount_of_its_own";
+    let Some(folder) = on_file_system(test, "size=64k") else {
+        return;
+    };
+    // As a container that was given the one file has it: a rename cannot replace it.
+    let config = folder.join("config.toml");
+    fs::write(&config, "version = 2\n").unwrap();
+    files::check_replaceable(&config).unwrap();
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .args([&config, &config])
+        .status();
+    assert!(mounted.unwrap().success());
+    let error = files::check_replaceable(&config).unwrap_err();
+    assert_eq!(error.reason(), "ConfigReadOnly");
+    assert!(
+        error.to_string().contains("it is a mount of its own"),
+        "{error}"
+    );
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing is left");
+}
+
+#[test]
+fn a_configuration_that_is_a_link_stays_one() {
+    let text = "version = 2 # mine\n";
+    let mut node = Node::with((1, 7), "");
+    let link = node.root.local(Path::new(CONFIG));
+    let target = Path::new("/etc/containerd/managed/real.toml");
+    let file = link.with_file_name("managed/real.toml");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(target, &link).unwrap();
+
+    let install = node.install();
+    node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+    assert!(node.serves());
+    assert_eq!(fs::read_link(&link).unwrap(), target);
+    assert_ne!(fs::read_to_string(&file).unwrap(), text);
+    let uninstall = node.uninstall();
+    node.with_engine(0, |engine| engine.run(uninstall))
+        .0
+        .unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), target);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
 #[test]

@@ -193,11 +193,18 @@ fn what_others_do_beside_it_is_not_told() {
 #[test]
 fn a_watcher_that_comes_late_tells_what_the_journal_shows() {
     let (node, folder) = installed((2, 4), ROOT);
-    // Not what was installed, and nobody saw it become so: another install would find the same.
+    // Not what was installed, and nobody saw it become so.
     write(&folder.join(SHIM), "#!/bin/false\n");
-    let mut watch = Watch::new(&node.root, &node.journal);
-    assert_eq!((watch.look().unwrap(), watch.look().unwrap()), (None, None));
+    let late = || {
+        let mut watch = Watch::new(&node.root, &node.journal);
+        assert_eq!(watch.look().unwrap(), None);
+        watch.look().unwrap().unwrap().message
+    };
+    assert!(late().contains("is not what was installed"));
+    fs::remove_file(folder.join(SHIM)).unwrap();
+    assert!(late().contains("is gone"));
 
+    let (node, _) = installed((2, 4), ROOT);
     fs::remove_file(node.root.local(Path::new(DROP_IN))).unwrap();
     let mut watch = Watch::new(&node.root, &node.journal);
     assert_eq!(watch.look().unwrap(), None);
