@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::subject::{BASELINE, STARTED};
+
 /// Measures pods of several handlers through CRI, and shows what was measured.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "slipway-bench", version)]
@@ -44,6 +46,9 @@ pub struct Run {
     /// Only these parts
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<Part>,
+    /// Only these kinds of pods, by their names in the tables, and `crun hello`, where pods are started or kept
+    #[arg(long, value_delimiter = ';', value_parser = kind)]
+    pub kinds: Vec<String>,
     /// Pods of each kind that are started one at a time
     #[arg(long, default_value_t = 30)]
     pub rounds: u32,
@@ -86,6 +91,22 @@ impl Run {
     pub fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
+
+    /// Whether pods of a kind are wanted.
+    #[must_use]
+    pub fn wants_kind(&self, name: &str) -> bool {
+        self.kinds.is_empty() || name == BASELINE || self.kinds.iter().any(|kind| kind == name)
+    }
+}
+
+/// A name of a kind of pods, as it is in the tables.
+fn kind(name: &str) -> Result<String, String> {
+    let mut known = STARTED.iter().map(|subject| subject.name);
+    if known.any(|known| known == name) {
+        return Ok(name.to_owned());
+    }
+    let known: Vec<_> = STARTED.iter().map(|subject| subject.name).collect();
+    Err(format!("no such kind; there are: {}", known.join("; ")))
 }
 
 /// What to show.

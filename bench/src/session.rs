@@ -64,9 +64,12 @@ impl Session {
         Ok(lines.into_iter().map(|line| line.text).collect())
     }
 
-    /// The kinds of pods whose guests are there.
+    /// The kinds of pods that are asked for and whose guests are there.
     pub(crate) fn there(&self, subjects: &[Subject]) -> Vec<Subject> {
-        let there = |subject: &&Subject| self.guests.iter().any(|guest| guest == subject.guest);
+        let there = |subject: &&Subject| {
+            self.args.wants_kind(subject.name)
+                && self.guests.iter().any(|guest| guest == subject.guest)
+        };
         subjects.iter().filter(there).copied().collect()
     }
 }

@@ -18,9 +18,11 @@ measuring() {
     done
 }
 
-# about: what is measured, for the results.
+# about: what is measured, for the results. The page that they are written into is no part of it.
 about() {
-    printf 'Measured on %s, commit %s%s' "$(date -u +%F)" "$(git -C "$ROOT" describe --always --dirty --abbrev=10)" \
+    local dirty=''
+    git -C "$ROOT" diff --quiet HEAD -- . ':!docs/benchmarks.md' || dirty=-dirty
+    printf 'Measured on %s, commit %s%s%s' "$(date -u +%F)" "$(git -C "$ROOT" rev-parse --short=10 HEAD)" "$dirty" \
         "${SLIPWAY_QUICK:+ (quick builds of our programs: slower than what is shipped)}"
 }
 
