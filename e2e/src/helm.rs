@@ -152,6 +152,36 @@ pub async fn uninstall(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Runs the chart's own test, `helm test`, which leaves nothing when it passes.
+///
+/// # Errors
+/// With helm's own message.
+pub async fn test(settings: &Settings) -> Result<()> {
+    let args = [
+        "test",
+        "--kubeconfig",
+        kubeconfig(settings)?,
+        "--namespace",
+        NAMESPACE,
+        "--timeout",
+        "90s",
+        RELEASE,
+    ];
+    let output = helm(&args).await?;
+    ensure!(
+        output.ok,
+        "helm test: {}\n{}",
+        output.stderr.trim(),
+        output.stdout.trim()
+    );
+    ensure!(
+        output.stdout.contains("Succeeded"),
+        "helm test has run nothing: {}",
+        output.stdout
+    );
+    Ok(())
+}
+
 fn kubeconfig(settings: &Settings) -> Result<&str> {
     let path = settings.kubeconfig.to_str();
     path.context("the kubeconfig's path is not UTF-8")

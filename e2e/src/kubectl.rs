@@ -1,8 +1,12 @@
-//! The real `kubectl`, for what a person does with it and no API call shows: exec, debug, top, drain.
+//! The real `kubectl`, for what a person does with it and no API call shows: exec, attach, debug, top, drain.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 use crate::command::{self, Output};
 use crate::scene::Scene;
@@ -46,6 +50,26 @@ impl Scene {
         command::run("script", &args, input, PATIENCE).await
     }
 
+    /// Starts kubectl for what it does until it is ended. It is when what is returned is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn kubectl_start(&self, args: &[&str]) -> Result<Running> {
+        let (program, all) = self.kubectl_line(args)?;
+        let mut child = Command::new(program)
+            .args(all)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start kubectl")?;
+        let output = child.stdout.take().context("no standard output")?;
+        Ok(Running {
+            _child: child,
+            output: BufReader::new(output).lines(),
+        })
+    }
+
     fn kubectl_line(&self, args: &[&str]) -> Result<(String, Vec<String>)> {
         let program = tool("kubectl", "SLIPWAY_KUBECTL")?;
         let kubeconfig = &self.settings.kubeconfig;
@@ -57,5 +81,33 @@ impl Scene {
         ];
         all.extend(args.iter().map(|&arg| arg.to_owned()));
         Ok((program.display().to_string(), all))
+    }
+}
+
+/// A kubectl that goes on.
+#[derive(Debug)]
+pub struct Running {
+    _child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// The next lines that it shows.
+    ///
+    /// # Errors
+    /// When it shows fewer, or takes too long.
+    pub async fn lines(&mut self, count: usize, patience: Duration) -> Result<Vec<String>> {
+        let mut lines = Vec::with_capacity(count);
+        let read = async {
+            while lines.len() < count {
+                let line = self.output.next_line().await?;
+                lines.push(line.context("it has ended")?);
+            }
+            Ok(())
+        };
+        let outcome = timeout(patience, read).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("it takes too long")));
+        outcome.with_context(|| format!("kubectl showed {lines:?}"))?;
+        Ok(lines)
     }
 }

@@ -189,6 +189,18 @@ impl Inside {
         Ok(Process { pid, started })
     }
 
+    /// The digests of the shim's versions on the node, in order.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn payloads(&self) -> Result<Vec<String>> {
+        let shims = self
+            .bash("cd /opt/slipway && ls -d */containerd-shim-slipway-v1")
+            .await?;
+        let folders = shims.lines().filter_map(|path| path.split('/').next());
+        Ok(folders.map(str::to_owned).collect())
+    }
+
     /// `GET url`: the status and the body.
     ///
     /// # Errors

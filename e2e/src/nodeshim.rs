@@ -5,6 +5,9 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use crate::provision::PATIENCE;
+use crate::wait::until;
+
 /// The shim most tests are about: the one in the installer image.
 const SHIM: &str = "slipway";
 
@@ -25,6 +28,29 @@ pub async fn get_of(client: &Client, node: &str, shim: &str) -> Result<Option<Dy
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     Ok(all.get_opt(&format!("{node}.{shim}")).await?)
+}
+
+/// Waits until the node's `NodeShim` of this shim is Ready, and its status as wanted besides. Returns the status.
+///
+/// # Errors
+/// When it is not in time; how it stands is in the message.
+pub async fn until_ready(
+    client: &Client,
+    node: &str,
+    shim: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Value> {
+    until(&format!("{shim} on {node}"), PATIENCE, || async {
+        let found = get_of(client, node, shim).await?;
+        let status = found.map(|object| object.data["status"].clone());
+        let status = status.unwrap_or_default();
+        Ok(if status["phase"] == "Ready" && wanted(&status) {
+            Ok(status)
+        } else {
+            Err(format!("{} {}", status["phase"], status["lastError"]))
+        })
+    })
+    .await
 }
 
 /// One line for people: phase and conditions.

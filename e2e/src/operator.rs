@@ -11,8 +11,8 @@ use crate::scene::Scene;
 /// Where the chart has the operator serve `/metrics`.
 const PORT: u16 = 8080;
 
-/// The value of one line of the operator's metrics, the sum of all replicas (only one of them works, and counts). A line
-/// that nobody has is 0.
+/// The value of the operator's metrics whose lines begin so, the sum of all and of all replicas (only one of them works, and
+/// counts). 0 if there is none.
 ///
 /// # Errors
 /// When an operator does not answer.
@@ -27,15 +27,16 @@ pub async fn metric(scene: &Scene, line: &str) -> Result<f64> {
         let address = address.context("an operator has no address")?;
         let url = format!("http://{address}:{PORT}/metrics");
         let (_, text) = scene.worker.inside.get(&url).await?;
-        sum += value(&text, line).unwrap_or_default();
+        sum += value(&text, line);
     }
     Ok(sum)
 }
 
-/// What stands behind a line's name and labels.
-fn value(text: &str, line: &str) -> Option<f64> {
-    let value = text.lines().find_map(|found| found.strip_prefix(line))?;
-    value.trim().parse().ok()
+/// What stands behind the name and the labels of such lines.
+fn value(text: &str, beginning: &str) -> f64 {
+    let found = text.lines().filter(|line| line.starts_with(beginning));
+    let values = found.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
 }
 
 #[cfg(test)]
@@ -43,9 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_found_by_all_of_its_labels() {
+    fn lines_are_found_by_their_first_labels() {
         let text = "# TYPE a counter\na_total{b=\"c\"} 3\na_total{b=\"d\"} 1.5\n";
-        assert_eq!(value(text, "a_total{b=\"d\"}"), Some(1.5));
-        assert_eq!(value(text, "a_total{b=\"e\"}"), None);
+        assert!((value(text, "a_total{b=\"d\"}") - 1.5).abs() < f64::EPSILON);
+        assert!((value(text, "a_total{") - 4.5).abs() < f64::EPSILON);
+        assert!(value(text, "a_total{b=\"e\"}").abs() < f64::EPSILON);
     }
 }

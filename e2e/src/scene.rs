@@ -122,7 +122,7 @@ where
         .ok_or_else(|| anyhow!("{} is the only worker", worker.name))?;
     let _turn = match start {
         Start::ReadyShared => Turn::shared(&worker.name).await,
-        Start::ReadyAlone | Start::BareAlone => Turn::alone(&worker.name).await,
+        Start::ReadyAlone | Start::BareAlone => Turn::alone(&[&worker.name]).await,
     };
     let ns = namespace::create(client, test).await?;
     let scene = Scene {

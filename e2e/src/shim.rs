@@ -17,6 +17,16 @@ pub fn api(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
 }
 
+/// The spec of a `Shim` that puts the bundled shim on one node, under a handler of this name.
+#[must_use]
+pub fn bundled(node: &str, handler: &str) -> Value {
+    json!({
+        "source": { "bundled": {} },
+        "nodeSelector": { "matchLabels": { "kubernetes.io/hostname": node } },
+        "handlers": [{ "name": handler }],
+    })
+}
+
 /// Makes the `Shim`, or changes it, as `kubectl apply --server-side` does.
 ///
 /// # Errors

@@ -13,7 +13,8 @@ use crate::cluster::{self, Cluster};
 use crate::scene::{Failure, Scene, Start, prepare, words};
 use crate::settings::Settings;
 use crate::turn::Turn;
-use crate::{helm, namespace, report};
+use crate::untouched::Untouched;
+use crate::{helm, namespace, provision, report, shim};
 
 /// The cluster with one test on it.
 #[derive(Clone)]
@@ -39,6 +40,32 @@ impl Stage {
             "handlers": [{ "name": handler }],
         })
     }
+
+    /// Runs a scenario with a `Shim` of this name, which is taken away after it, also after a failure: the next test must
+    /// not find it. Every worker must then be as before, byte by byte.
+    ///
+    /// # Errors
+    /// With the scenario's, or with what is left.
+    pub async fn leaves_nothing_of<F>(&self, shim: &str, scenario: F) -> Result<()>
+    where
+        F: AsyncFnOnce() -> Result<()>,
+    {
+        shim::delete(&self.client, shim, provision::PATIENCE).await?;
+        let mut before = Vec::new();
+        for scene in &self.scenes {
+            before.push(Untouched::of(&scene.worker.inside).await?);
+        }
+        let outcome = scenario().await;
+        let gone = shim::delete(&self.client, shim, provision::PATIENCE * 2).await;
+        outcome?;
+        gone?;
+        for (scene, before) in self.scenes.iter().zip(&before) {
+            let worker = &scene.worker;
+            let is_back = before.is_back(&worker.inside).await;
+            is_back.context(worker.name.clone())?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs `scenario` when no other test is on any worker, and puts the release back as all tests expect it.
@@ -60,11 +87,12 @@ where
 {
     let cluster = Cluster::connect().await?;
     let client = &cluster.client;
-    // One after the other, by name, as every test of this kind does: so none waits for another in a circle.
-    let mut turns = Vec::new();
-    for worker in &cluster.workers {
-        turns.push(Turn::alone(&worker.name).await);
-    }
+    let names: Vec<&str> = cluster
+        .workers
+        .iter()
+        .map(|worker| worker.name.as_str())
+        .collect();
+    let _turn = Turn::alone(&names).await;
     let ns = namespace::create(client, test).await?;
     let scene = |index: usize| Scene {
         client: client.clone(),

@@ -1,26 +1,27 @@
 //! Whose turn it is on a node: tests that only run pods go first, a few together; then those that reconfigure it, each
 //! alone. So the node is made ready once for all that want it so.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 /// How many tests run pods on a node at the same time.
 const TOGETHER: usize = 4;
 
-static NODES: LazyLock<Mutex<HashMap<String, Arc<Node>>>> = LazyLock::new(Mutex::default);
+static NODES: LazyLock<Nodes> = LazyLock::new(Nodes::default);
 
-/// The right to use a node, until dropped.
+/// The right to use one node or several, until dropped.
 #[derive(Debug)]
 pub struct Turn {
-    node: Arc<Node>,
+    nodes: Vec<String>,
     is_alone: bool,
 }
 
+/// Who is on each node.
 #[derive(Debug, Default)]
-struct Node {
-    state: Mutex<State>,
+struct Nodes {
+    states: Mutex<BTreeMap<String, State>>,
     changed: Notify,
 }
 
@@ -35,33 +36,23 @@ struct State {
 impl Turn {
     /// Waits until no test reconfigures the node, and not too many run pods there.
     pub async fn shared(node: &str) -> Self {
-        let node = find(node);
-        node.lock().waiting += 1;
-        let wait = Waiting(&node);
-        node.take(|state| {
-            let free = !state.alone && state.together < TOGETHER;
-            state.together += usize::from(free);
-            free
-        })
-        .await;
-        drop(wait);
+        let waiting = Waiting::on(node);
+        let free = |state: &State| !state.alone && state.together < TOGETHER;
+        NODES.take(&[node], free, |state| state.together += 1).await;
+        drop(waiting);
         Self {
-            node,
+            nodes: vec![node.to_owned()],
             is_alone: false,
         }
     }
 
-    /// Waits until no other test is on the node, nor waits to run pods there.
-    pub async fn alone(node: &str) -> Self {
-        let node = find(node);
-        node.take(|state| {
-            let free = !state.alone && state.together == 0 && state.waiting == 0;
-            state.alone |= free;
-            free
-        })
-        .await;
+    /// Waits until no other test is on any of the nodes, nor waits to run pods there. Who waits for one of them does not
+    /// hold another.
+    pub async fn alone(nodes: &[&str]) -> Self {
+        let free = |state: &State| !state.alone && state.together == 0 && state.waiting == 0;
+        NODES.take(nodes, free, |state| state.alone = true).await;
         Self {
-            node,
+            nodes: nodes.iter().map(|&node| node.to_owned()).collect(),
             is_alone: true,
         }
     }
@@ -69,49 +60,63 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.node.lock();
-        if self.is_alone {
-            state.alone = false;
-        } else {
-            state.together -= 1;
+        for node in &self.nodes {
+            NODES.change(node, |state| {
+                if self.is_alone {
+                    state.alone = false;
+                } else {
+                    state.together -= 1;
+                }
+            });
         }
-        drop(state);
-        self.node.changed.notify_waiters();
     }
 }
 
 /// One that waits to run pods, however its wait ends.
-struct Waiting<'a>(&'a Node);
+struct Waiting<'a>(&'a str);
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
-        self.0.changed.notify_waiters();
+impl<'a> Waiting<'a> {
+    fn on(node: &'a str) -> Self {
+        NODES.change(node, |state| state.waiting += 1);
+        Self(node)
     }
 }
 
-impl Node {
-    async fn take(&self, mut free: impl FnMut(&mut State) -> bool) {
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        NODES.change(self.0, |state| state.waiting -= 1);
+    }
+}
+
+impl Nodes {
+    /// Waits until all of `nodes` are `free`, and then has them at once.
+    async fn take(&self, nodes: &[&str], free: fn(&State) -> bool, have: fn(&mut State)) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // Before the look, or a change right after it would go unheard.
             changed.as_mut().enable();
-            if free(&mut self.lock()) {
-                return;
+            {
+                let mut states = self.lock();
+                if nodes.iter().all(|&node| states.get(node).is_none_or(free)) {
+                    for &node in nodes {
+                        have(states.entry(node.to_owned()).or_default());
+                    }
+                    return;
+                }
             }
             changed.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change(&self, node: &str, change: impl FnOnce(&mut State)) {
+        change(self.lock().entry(node.to_owned()).or_default());
+        self.changed.notify_waiters();
     }
-}
 
-fn find(node: &str) -> Arc<Node> {
-    let mut nodes = NODES.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(nodes.entry(node.to_owned()).or_default())
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -123,8 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_run_pods_go_first_and_a_few_together() {
-        let first = Turn::alone("a-node").await;
-        let mut second = Box::pin(Turn::alone("a-node"));
+        let first = Turn::alone(&["a-node"]).await;
+        let mut second = Box::pin(Turn::alone(&["a-node"]));
         assert!(poll!(&mut second).is_pending());
         let mut shared: Vec<_> = (0..=TOGETHER)
             .map(|_| Box::pin(Turn::shared("a-node")))
@@ -149,6 +154,20 @@ mod tests {
         let mut given_up = Box::pin(Turn::shared("a-node"));
         assert!(poll!(&mut given_up).is_pending());
         drop((given_up, second));
-        Turn::alone("a-node").now_or_never().unwrap();
+        Turn::alone(&["a-node"]).now_or_never().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_one_node_does_not_hold_another() {
+        let one = Turn::alone(&["one"]).await;
+        let mut both = Box::pin(Turn::alone(&["one", "two"]));
+        assert!(poll!(&mut both).is_pending());
+        let two = Turn::alone(&["two"]).now_or_never().unwrap();
+        drop(one);
+        assert!(poll!(&mut both).is_pending());
+        drop(two);
+        let both = both.now_or_never().unwrap();
+        assert!(Turn::shared("two").now_or_never().is_none());
+        drop(both);
     }
 }

@@ -23,9 +23,10 @@ for program in containerd-shim-slipway-v1 slipway-worker slipway-compile; do
 done
 put "$STAGE/canary.wasm" node-installer/canary.wasm
 
-# image NAME TAG DOCKERFILE CONTEXT: builds an image unless the daemon has it.
+# image NAME TAG DOCKERFILE CONTEXT [ARGUMENT...]: builds an image unless the daemon has it.
 image() {
-    image_exists "$1:$2" || step "building the image $1:$2" "image-${1##*/}" docker build -t "$1:$2" -f "$3" "$4"
+    image_exists "$1:$2" ||
+        step "building the image $1:$2" "image-${1##*/}" docker build -t "$1:$2" -f "$3" "${@:5}" "$4"
 }
 
 put "$(module_bin metrics-server)/metrics-server" metrics-server/metrics-server
@@ -34,8 +35,13 @@ put "$(module_bin metrics-server)/metrics-server" metrics-server/metrics-server
 TAG=dev-$(fingerprint "$STAGE/operator" "$STAGE/node-installer" "$ROOT/operator/Dockerfile" "$ROOT/node-installer/Dockerfile")
 image slipway/operator "$TAG" "$ROOT/operator/Dockerfile" "$STAGE/operator"
 image slipway/node-installer "$TAG" "$ROOT/node-installer/Dockerfile" "$STAGE/node-installer"
+# What a node is upgraded to.
+mkdir -p "$STAGE/next-installer"
+echo "a file of the next release" >"$STAGE/next-installer/next"
+image slipway/node-installer "$TAG-next" "$TESTBED/next-installer.Dockerfile" "$STAGE/next-installer" \
+    --build-arg "BASE=slipway/node-installer:$TAG"
 
-IMAGES=("slipway/operator:$TAG" "slipway/node-installer:$TAG")
+IMAGES=("slipway/operator:$TAG" "slipway/node-installer:$TAG" "slipway/node-installer:$TAG-next")
 printf 'SLIPWAY_TAG=%s\n' "$TAG" >"$CACHE/images.env.new"
 
 # guest NAME VARIABLE DOCKERFILE: tagged by its own content, and `dev`, which the example's manifest names. (The

@@ -6,7 +6,8 @@
 "$TESTBED/cri.sh" --long
 for arch in x86_64 aarch64; do
     SLIPWAY_VM_POWER_CUTS=yes "$TESTBED/vm.sh" "$arch"
-    "$TESTBED/vm.sh" "$arch" --skip restart::containerd_dies --skip churn:: --skip logs::megabytes --skip guests::
+    "$TESTBED/vm.sh" "$arch" --skip restart::containerd_dies --skip churn:: --skip logs::megabytes \
+        --skip guests::an_interpreter --skip guests::twenty_five --skip guests::public_commands
 done
 rounds=${SLIPWAY_SOAK_ROUNDS:-10}
 for round in $(seq "$rounds"); do

@@ -103,6 +103,7 @@ cases! {
     Short guests::the_root_is_hidden_by_an_option "slipway.dev/root"
     Short guests::a_server_without_sockets_is_told_what_to_build "WASI 0.1 cannot listen"
     Short exec::a_wasm_file_is_run_beside_the_guest "another file of the image, in the same container"
+    Short exec::an_exported_function_is_run_beside_the_guest "path.wasm#function, with arguments"
     Short exec::a_shell_answers_where_no_file_is_named "echo, ls, exit code, 127"
     Short exec::an_exec_ends_at_its_time_limit "and nothing of it stays"
     Short exec::input_and_output_of_an_exec_are_streamed "kubectl exec -i"

@@ -29,6 +29,7 @@ async fn kubectl_exec_runs_wasm_files_and_the_built_in_shell() -> Result<(), Fai
         ensure!(said == format!("it is {POD}\n"), "sh said {said:?}");
 
         wasm_file_gets_arguments_input_and_its_exit_code(scene).await?;
+        files_are_copied_both_ways(scene).await?;
         unknown_programs_say_so(scene).await?;
         terminal_shows_what_is_typed(scene).await?;
 
@@ -74,6 +75,17 @@ async fn wasm_file_gets_arguments_input_and_its_exit_code(scene: &Scene) -> Resu
         "kubectl said {:?}",
         output.stderr
     );
+    Ok(())
+}
+
+/// `kubectl cp` wants a `tar` in the container; this does not.
+async fn files_are_copied_both_ways(scene: &Scene) -> Result<()> {
+    let bytes = "one line\n".repeat(10_000);
+    let args = ["exec", "-i", POD, "--", "sh", "-c", "cat >/copied"];
+    let output = scene.kubectl(&args, &bytes).await?;
+    ensure!(output.ok, "copied into the container: {}", output.stderr);
+    let back = exec(scene, &["cat", "/copied"]).await?;
+    ensure!(back == bytes, "{} bytes came back", back.len());
     Ok(())
 }
 

@@ -1,11 +1,10 @@
 //! Two operators: the one that works is killed half-way, the other finishes.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
-use slipway_e2e::untouched::Untouched;
 use slipway_e2e::wait::until;
 use slipway_e2e::{lease, nodeshim, shim};
 
@@ -15,25 +14,9 @@ const SHIM: &str = "e2e-failover";
 async fn another_operator_finishes_a_rollout() -> Result<(), Failure> {
     let test = "another_operator_finishes_a_rollout";
     on_all_workers(test, Start::BareAlone, async |stage: &Stage| {
-        let client = &stage.client;
-        shim::delete(client, SHIM, PATIENCE).await?;
-        let mut before = Vec::new();
-        for scene in &stage.scenes {
-            before.push(Untouched::of(&scene.worker.inside).await?);
-        }
-        let outcome = takes_over(stage).await;
-        // Also after a failure: the next test must not find it.
-        let gone = shim::delete(client, SHIM, PATIENCE * 2).await;
-        outcome?;
-        gone?;
-        for (scene, before) in stage.scenes.iter().zip(&before) {
-            let inside = &scene.worker.inside;
-            before
-                .is_back(inside)
-                .await
-                .context(scene.worker.name.clone())?;
-        }
-        Ok(())
+        stage
+            .leaves_nothing_of(SHIM, async || takes_over(stage).await)
+            .await
     })
     .await
 }

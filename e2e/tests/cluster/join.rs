@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use serde_json::json;
 use slipway_e2e::membership::Absent;
 use slipway_e2e::provision::{self, Input, PATIENCE};
 use slipway_e2e::scene::{Failure, Scene, Start, on_one_worker};
@@ -38,12 +37,7 @@ async fn a_node_that_joins_gets_wasm() -> Result<(), Failure> {
 async fn joins_twice(scene: &Scene) -> Result<()> {
     let (client, node) = (&scene.client, scene.worker.name.as_str());
     let absent = Absent::of(client, &scene.worker).await?;
-    let spec = json!({
-        "source": { "bundled": {} },
-        "nodeSelector": { "matchLabels": { "kubernetes.io/hostname": node } },
-        "handlers": [{ "name": SHIM }],
-    });
-    shim::apply(client, SHIM, &spec).await?;
+    shim::apply(client, SHIM, &shim::bundled(node, SHIM)).await?;
     shim::until_reason(client, SHIM, "Ready", "NoNodes", FORGOTTEN).await?;
     let uid = absent.rejoin().await?;
     let first = runs_on(scene, &uid, "joined").await?;

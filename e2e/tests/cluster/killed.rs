@@ -50,7 +50,7 @@ const STEPS: [(&str, End); 7] = [
 
 /// The metric of installs that were rolled back.
 const ROLLED_BACK: &str =
-    "slipway_node_transactions_total{operation=\"install\",outcome=\"rolledBack\"}";
+    "slipway_node_transactions_total{operation=\"install\",outcome=\"rolledBack\",reason=\"";
 
 #[tokio::test]
 async fn containerd_and_pods_survive_an_installer_killed_anywhere() -> Result<(), Failure> {

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
-use slipway_e2e::untouched::Untouched;
 use slipway_e2e::{nodeshim, shim};
 
 const SHIM: &str = "e2e-stop";
@@ -14,38 +13,24 @@ const SHIM: &str = "e2e-stop";
 async fn a_failing_node_stops_the_rollout() -> Result<(), Failure> {
     let test = "a_failing_node_stops_the_rollout";
     on_all_workers(test, Start::BareAlone, async |stage: &Stage| {
-        let client = &stage.client;
-        shim::delete(client, SHIM, PATIENCE).await?;
-        let mut before = Vec::new();
-        for scene in &stage.scenes {
-            let inside = &scene.worker.inside;
-            before.push((Untouched::of(inside).await?, inside.containerd_pid().await?));
-        }
-        let outcome =
-            stops_and_goes_on(stage, &before.iter().map(|b| b.1).collect::<Vec<_>>()).await;
-        // Also after a failure: the next test must not find it.
-        let gone = shim::delete(client, SHIM, PATIENCE * 2).await;
-        outcome?;
-        gone?;
-        for (scene, (before, _)) in stage.scenes.iter().zip(&before) {
-            let inside = &scene.worker.inside;
-            before
-                .is_back(inside)
-                .await
-                .context(scene.worker.name.clone())?;
-        }
-        Ok(())
+        stage
+            .leaves_nothing_of(SHIM, async || stops_and_goes_on(stage).await)
+            .await
     })
     .await
 }
 
-async fn stops_and_goes_on(stage: &Stage, containerd: &[u32]) -> Result<()> {
+async fn stops_and_goes_on(stage: &Stage) -> Result<()> {
     let client = &stage.client;
+    let mut containerd = Vec::new();
+    for scene in &stage.scenes {
+        containerd.push(scene.worker.inside.containerd_pid().await?);
+    }
     // No file of this name is in the image: the canary exits with 127.
     shim::apply(client, SHIM, &spec(stage, "/no-such.wasm")).await?;
     let message = shim::until_reason(client, SHIM, "Degraded", "RolloutStopped", PATIENCE).await?;
     let (mut failed, mut untouched) = (0, 0);
-    for (scene, containerd) in stage.scenes.iter().zip(containerd) {
+    for (scene, containerd) in stage.scenes.iter().zip(&containerd) {
         let name = &scene.worker.name;
         let found = nodeshim::get_of(client, name, SHIM).await?;
         let status = found.context("a selected node has no NodeShim")?.data["status"].clone();

@@ -19,8 +19,7 @@ use slipway_e2e::wait::until;
 use slipway_e2e::{nodeshim, operator, shim};
 
 /// The metric of installs whose files were not to be had.
-const UNFETCHED: &str =
-    "slipway_node_transactions_total{operation=\"install\",outcome=\"unfetched\"}";
+const UNFETCHED: &str = "slipway_node_transactions_total{operation=\"install\",outcome=\"unfetched\",reason=\"FetchFailed\"}";
 
 #[tokio::test]
 async fn shims_of_others_serve_pods_and_go_without_a_trace() -> Result<(), Failure> {

@@ -56,7 +56,7 @@ async fn helm_uninstall_leaves_nodes_as_they_were() -> Result<(), Failure> {
         for scene in &stage.scenes {
             provision::until_ready(client, &scene.worker.name).await?;
         }
-        Ok(())
+        helm::test(&stage.settings).await
     })
     .await
 }

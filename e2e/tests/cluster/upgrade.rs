@@ -35,7 +35,7 @@ async fn upgrade_goes_node_by_node_under_running_pods() -> Result<(), Failure> {
             !columns(client).await?.contains(&COLUMN.to_owned()),
             "the earlier chart has {COLUMN}"
         );
-        let mut before = Vec::new();
+        let (mut before, mut digests) = (Vec::new(), Vec::new());
         for (index, scene) in stage.scenes.iter().enumerate() {
             let name = format!("{POD}-{index}");
             pods::create(client, &scene.ns, scene.ticker(&name, Runtime::Wasm)).await?;
@@ -43,16 +43,15 @@ async fn upgrade_goes_node_by_node_under_running_pods() -> Result<(), Failure> {
             let goal = goal(stage, &scene.worker.name).await?.context("no proof")?;
             let containerd = scene.worker.inside.containerd_pid().await?;
             before.push((Identity::of(scene, &name).await?, goal, containerd));
+            digests.push(digest(stage, &scene.worker.name).await?);
         }
 
-        // The same programs under another tag, as a release with nothing but a new version is.
+        // The same operator under another tag, and an installer that brings other bytes.
         let next = format!("{}-next", stage.settings.tag);
         for scene in &stage.scenes {
-            for image in ["slipway/operator", "slipway/node-installer"] {
-                let now = format!("{image}:{}", stage.settings.tag);
-                let name = format!("{image}:{next}");
-                scene.worker.inside.tag_image(&now, &name).await?;
-            }
+            let now = format!("slipway/operator:{}", stage.settings.tag);
+            let name = format!("slipway/operator:{next}");
+            scene.worker.inside.tag_image(&now, &name).await?;
         }
         let tags = [
             format!("image.tag={next}"),
@@ -117,9 +116,79 @@ async fn upgrade_goes_node_by_node_under_running_pods() -> Result<(), Failure> {
                 scene.worker.name
             );
         }
-        Ok(())
+        old_binaries_stay_as_long_as_their_pods(stage, &digests).await
     })
     .await
+}
+
+/// Each node has both versions, since its pod goes on with the one it began with; once the pods are gone and the first
+/// release is back, there is no trace of the other.
+async fn old_binaries_stay_as_long_as_their_pods(stage: &Stage, first: &[String]) -> Result<()> {
+    for (index, (scene, first)) in stage.scenes.iter().zip(first).enumerate() {
+        let (node, inside) = (&scene.worker.name, &scene.worker.inside);
+        let second = digest(stage, node).await?;
+        ensure!(second != *first, "{node}: the digest is still {first}");
+        let mut both = [first.clone(), second.clone()];
+        both.sort();
+        let there = inside.payloads().await?;
+        ensure!(there == both, "{node} has {there:?} and not {both:?}");
+
+        let name = format!("{POD}-{index}");
+        let pod = pods::until_ready(&stage.client, &scene.ns, &name).await?;
+        let process = inside.process(pods::container_id(&pod)?).await?;
+        let parent = format!("awk '/^PPid/ {{ print $2 }}' /proc/{}/status", process.pid);
+        let shim = inside
+            .bash(&format!("readlink /proc/$({parent})/exe"))
+            .await?;
+        ensure!(shim.contains(first), "{node}: the pod's shim is {shim}");
+        scene.kubectl_ok(&["delete", "pod", &name]).await?;
+        // That of a canary, which the kubelet takes its time to remove.
+        let records = format!("ctr -n k8s.io containers ls | grep {second} || true");
+        until(
+            "the last record of the second to be gone",
+            PATIENCE,
+            || async {
+                let records = inside.bash(&records).await?;
+                Ok(if records.is_empty() {
+                    Ok(())
+                } else {
+                    Err(format!("{node} has {records}"))
+                })
+            },
+        )
+        .await?;
+    }
+    helm::install(&stage.settings).await?;
+    for (scene, first) in stage.scenes.iter().zip(first) {
+        let node = &scene.worker.name;
+        until("the first release to be back", PATIENCE, || async {
+            let there = scene.worker.inside.payloads().await?;
+            Ok(if there == [first.clone()] {
+                Ok(())
+            } else {
+                Err(format!("{node} has {there:?}"))
+            })
+        })
+        .await?;
+    }
+    shim::until_reason(
+        &stage.client,
+        "slipway",
+        "Ready",
+        "AllNodesReady",
+        pods::PATIENCE,
+    )
+    .await
+    .map(drop)
+}
+
+/// The digest of what stands on a node, as its `NodeShim` says.
+async fn digest(stage: &Stage, node: &str) -> Result<String> {
+    let found = nodeshim::get(&stage.client, node)
+        .await?
+        .context(node.to_owned())?;
+    let digest = found.data["status"]["installed"]["digest"].as_str();
+    digest.map(str::to_owned).context("no digest")
 }
 
 /// What `kubectl get nodeshims` shows.

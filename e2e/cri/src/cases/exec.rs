@@ -42,6 +42,36 @@ pub(super) fn a_wasm_file_is_run_beside_the_guest(node: &Node) -> Result<Outcome
     passed()
 }
 
+/// `_start` is an exported function like any other; that it is looked up by its name shows in one that is not there.
+pub(super) fn an_exported_function_is_run_beside_the_guest(node: &Node) -> Result<Outcome> {
+    let pod = node.pod()?;
+    let container = pod.run("ticker.wasm", &[])?;
+    container.says("tick 1")?;
+    let command = ["/job.wasm#_start", "--lines", "1", "--exit", "6"];
+    let answer = container.exec(&command, 20)?;
+    ensure!(
+        answer.exit_code == 6 && text(&answer.stdout).ends_with("out 1\n"),
+        "exit code {}: {:?} {:?}",
+        answer.exit_code,
+        text(&answer.stdout),
+        text(&answer.stderr)
+    );
+    let answer = container.exec(&["/job.wasm#absent"], 20)?;
+    ensure!(
+        answer.exit_code == 126
+            && text(&answer.stderr).contains("there is no exported function `absent`"),
+        "exit code {}: {:?}",
+        answer.exit_code,
+        text(&answer.stderr)
+    );
+    ensure!(
+        container.state()? == ContainerState::Running,
+        "the guest has ended"
+    );
+    pod.remove()?;
+    passed()
+}
+
 pub(super) fn a_shell_answers_where_no_file_is_named(node: &Node) -> Result<Outcome> {
     let pod = node.pod()?;
     let container = pod.run("ticker.wasm", &[])?;
