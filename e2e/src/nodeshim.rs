@@ -1,7 +1,9 @@
 //! What the operator says about a node: the `NodeShim`, read as any client without our types reads it.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -24,10 +26,50 @@ pub async fn get(client: &Client, node: &str) -> Result<Option<DynamicObject>> {
 /// # Errors
 /// When the API server does not answer, or does not know the kind.
 pub async fn get_of(client: &Client, node: &str, shim: &str) -> Result<Option<DynamicObject>> {
+    Ok(api(client).get_opt(&format!("{node}.{shim}")).await?)
+}
+
+fn api(client: &Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("slipway.dev", "v1alpha1", "NodeShim");
-    let resource = ApiResource::from_gvk(&kind);
-    let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    Ok(all.get_opt(&format!("{node}.{shim}")).await?)
+    Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
+}
+
+/// How far the nodes of a shim are, all as of one moment.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Nodes that are being changed.
+    pub busy: Vec<String>,
+    /// Nodes that have the shim, each with the goal it is proven with.
+    pub ready: BTreeMap<String, String>,
+}
+
+impl Standing {
+    /// Reads them by one request. Who asks for one after the other sees two busy at once where the second follows upon
+    /// the first.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or does not know the kind.
+    pub async fn of(client: &Client, shim: &str) -> Result<Self> {
+        let mut standing = Self::default();
+        for object in api(client).list(&ListParams::default()).await? {
+            standing.add(&object.data, shim);
+        }
+        Ok(standing)
+    }
+
+    fn add(&mut self, object: &Value, shim: &str) {
+        let (spec, status) = (&object["spec"], &object["status"]);
+        if spec["shim"] != shim {
+            return;
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let node = text(&spec["nodeName"]);
+        match text(&status["phase"]).as_str() {
+            "Installing" | "Verifying" | "Removing" => self.busy.push(node),
+            "Ready" => drop(self.ready.insert(node, text(&status["proof"]["goal"]))),
+            _ => {}
+        }
+    }
 }
 
 /// Waits until the node's `NodeShim` of this shim is Ready, and its status as wanted besides. Returns the status.
@@ -97,6 +139,25 @@ fn describe(status: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn who_is_changed_and_who_is_done_is_told_apart() {
+        let mut standing = Standing::default();
+        for (node, shim, phase) in [
+            ("a", "s", "Ready"),
+            ("b", "s", "Verifying"),
+            ("c", "s", "Pending"),
+            ("d", "t", "Installing"),
+        ] {
+            let object = json!({
+                "spec": { "nodeName": node, "shim": shim },
+                "status": { "phase": phase, "proof": { "goal": "g" } },
+            });
+            standing.add(&object, "s");
+        }
+        assert_eq!(standing.busy, ["b"]);
+        assert_eq!(standing.ready, BTreeMap::from([("a".into(), "g".into())]));
+    }
 
     #[test]
     fn a_status_is_one_line() {

@@ -1,12 +1,13 @@
 //! Two operators: the one that works is killed half-way, the other finishes.
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
+use slipway_e2e::nodeshim::Standing;
 use slipway_e2e::provision::PATIENCE;
 use slipway_e2e::scene::{Failure, Start};
 use slipway_e2e::stage::{Stage, on_all_workers};
 use slipway_e2e::wait::until;
-use slipway_e2e::{lease, nodeshim, shim};
+use slipway_e2e::{lease, shim};
 
 const SHIM: &str = "e2e-failover";
 
@@ -28,7 +29,7 @@ async fn takes_over(stage: &Stage) -> Result<()> {
     spec["rollout"] = json!({ "type": "Rolling", "maxUnavailable": 1 });
     shim::apply(client, SHIM, &spec).await?;
     until("the first node to be changed", PATIENCE, || async {
-        let standing = Standing::of(stage).await?;
+        let standing = Standing::of(client, SHIM).await?;
         Ok(if standing.busy.is_empty() {
             Err(format!("{standing:?}"))
         } else {
@@ -39,7 +40,7 @@ async fn takes_over(stage: &Stage) -> Result<()> {
     lease::kill(client, &first).await?;
     let all = stage.scenes.len();
     let (second, done) = until("another leader", PATIENCE, || async {
-        let standing = Standing::of(stage).await?;
+        let standing = Standing::of(client, SHIM).await?;
         ensure!(
             standing.busy.len() <= 1,
             "changed at the same time: {:?}",
@@ -47,7 +48,7 @@ async fn takes_over(stage: &Stage) -> Result<()> {
         );
         let leader = lease::holder(client).await?;
         if leader != first {
-            return Ok(Ok((leader, standing.done)));
+            return Ok(Ok((leader, standing.ready.len())));
         }
         Ok(Err(format!(
             "{first} is dead and holds the Lease; {standing:?}"
@@ -56,13 +57,13 @@ async fn takes_over(stage: &Stage) -> Result<()> {
     .await?;
     ensure!(done < all, "{first} had finished before {second} took over");
     until("every node to have the shim", PATIENCE * 2, || async {
-        let standing = Standing::of(stage).await?;
+        let standing = Standing::of(client, SHIM).await?;
         ensure!(
             standing.busy.len() <= 1,
             "changed at the same time: {:?}",
             standing.busy
         );
-        Ok(if standing.done == all {
+        Ok(if standing.ready.len() == all {
             Ok(())
         } else {
             Err(format!("{standing:?}"))
@@ -73,28 +74,4 @@ async fn takes_over(stage: &Stage) -> Result<()> {
     let now = lease::holder(client).await?;
     ensure!(now == second, "the Lease went from {second} on to {now}");
     Ok(())
-}
-
-/// How far the nodes are.
-#[derive(Debug)]
-struct Standing {
-    busy: Vec<String>,
-    done: usize,
-}
-
-impl Standing {
-    async fn of(stage: &Stage) -> Result<Self> {
-        let (mut busy, mut done) = (Vec::new(), 0);
-        for scene in &stage.scenes {
-            let name = &scene.worker.name;
-            let found = nodeshim::get_of(&stage.client, name, SHIM).await?;
-            let phase = found.map(|object| object.data["status"]["phase"].clone());
-            match phase.as_ref().and_then(Value::as_str).unwrap_or_default() {
-                "Installing" | "Verifying" | "Removing" => busy.push(name.clone()),
-                "Ready" => done += 1,
-                _ => {}
-            }
-        }
-        Ok(Self { busy, done })
-    }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client};
 use slipway_e2e::identity::Identity;
+use slipway_e2e::nodeshim::Standing;
 use slipway_e2e::pods::{self, Runtime};
 use slipway_e2e::provision;
 use slipway_e2e::scene::{Failure, Start};
@@ -60,27 +61,29 @@ async fn upgrade_goes_node_by_node_under_running_pods() -> Result<(), Failure> {
         helm::install_with(&stage.settings, &[CHANGE, &tags[0], &tags[1]]).await?;
         let nodes: Api<Node> = Api::all(client.clone());
         until("every node to have the change", PATIENCE, || async {
-            let (mut busy, mut done) = (Vec::new(), 0);
-            for (scene, (_, old, _)) in stage.scenes.iter().zip(&before) {
+            for scene in &stage.scenes {
                 let name = &scene.worker.name;
                 ensure!(
                     provision::labelled(&nodes.get(name).await?),
                     "{name} has lost its labels"
                 );
-                let found = nodeshim::get(client, name).await?;
-                let found = found.with_context(|| format!("{name} has no NodeShim"))?;
-                let phase = found.data["status"]["phase"].as_str().unwrap_or_default();
-                if matches!(phase, "Installing" | "Verifying" | "Removing") {
-                    busy.push(name.clone());
-                }
-                let now = goal(stage, name).await?;
-                done += usize::from(phase == "Ready" && now.is_some_and(|goal| goal != *old));
             }
-            ensure!(busy.len() <= 1, "changed at the same time: {busy:?}");
+            let now = Standing::of(client, "slipway").await?;
+            ensure!(
+                now.busy.len() <= 1,
+                "changed at the same time: {:?}",
+                now.busy
+            );
+            let each = stage.scenes.iter().zip(&before);
+            let changed = each.filter(|(scene, (_, old, _))| {
+                let goal = now.ready.get(&scene.worker.name);
+                goal.is_some_and(|goal| goal != old)
+            });
+            let done = changed.count();
             Ok(if done == stage.scenes.len() {
                 Ok(())
             } else {
-                Err(format!("{done} are done, {busy:?} is being changed"))
+                Err(format!("{done} are done, {:?} is being changed", now.busy))
             })
         })
         .await?;
