@@ -64,7 +64,7 @@ impl Hierarchies {
         let own = file::read(Path::new("/proc/self/cgroup"))?;
         let mut mount_table = None;
         let mut mounts = Vec::new();
-        for controllers in parse_own(&own) {
+        for Own { controllers, .. } in parse_own(&own) {
             let point = if controllers.is_empty() {
                 (magic(Path::new(HYBRID)) == Some(CGROUP2_MAGIC)).then(|| PathBuf::from(HYBRID))
             } else if let Some(point) = usual_point(&controllers) {
@@ -112,17 +112,29 @@ fn usual_point(controllers: &[String]) -> Option<PathBuf> {
     })
 }
 
-/// The controllers of each hierarchy, from the text of `/proc/self/cgroup` (cgroups(7)): `4:cpu,cpuacct:/path`.
-fn parse_own(text: &str) -> Vec<Vec<String>> {
-    let controllers = |line: &str| {
+/// Where this process is in one hierarchy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// As in [`Mount`].
+    pub(crate) controllers: Vec<String>,
+    /// Below the root of its cgroup namespace: absolute, and with `..` in front where it is outside of that.
+    pub(crate) path: String,
+}
+
+/// Each hierarchy, from the text of `/proc/self/cgroup` (cgroups(7)): `4:cpu,cpuacct:/path`.
+pub(crate) fn parse_own(text: &str) -> Vec<Own> {
+    let own = |line: &str| {
         let mut fields = line.splitn(3, ':');
-        let (_id, names, _path) = (fields.next()?, fields.next()?, fields.next()?);
+        let (_id, names, path) = (fields.next()?, fields.next()?, fields.next()?);
         let names = names
             .split(',')
             .filter(|name| !name.is_empty() && is_controller(name));
-        Some(names.map(str::to_owned).collect())
+        Some(Own {
+            controllers: names.map(str::to_owned).collect(),
+            path: path.to_owned(),
+        })
     };
-    text.lines().filter_map(controllers).collect()
+    text.lines().filter_map(own).collect()
 }
 
 fn is_controller(name: &str) -> bool {
@@ -187,13 +199,17 @@ mod tests {
 
     #[test]
     fn own_cgroups_give_the_hierarchies() {
+        let own = |controllers: &[&str], path: &str| Own {
+            controllers: names(controllers),
+            path: path.into(),
+        };
         assert_eq!(
             parse_own(OWN),
             [
-                names(&["memory"]),
-                names(&["cpu", "cpuacct"]),
-                names(&["name=systemd"]),
-                names(&[])
+                own(&["memory"], "/kubelet"),
+                own(&["cpu", "cpuacct"], "/"),
+                own(&["name=systemd"], "/init.scope"),
+                own(&[], "/init.scope"),
             ]
         );
     }
@@ -223,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_controller_name_is_not_a_path() {
-        assert!(parse_own("3:../../etc:/\n")[0].is_empty());
-        assert_eq!(parse_own("1:a:/b:c\n"), [names(&["a"])]);
+        assert!(parse_own("3:../../etc:/\n")[0].controllers.is_empty());
+        let own = &parse_own("1:a:/b:c\n")[0];
+        assert_eq!((&own.controllers, &*own.path), (&names(&["a"]), "/b:c"));
     }
 }

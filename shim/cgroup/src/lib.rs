@@ -27,7 +27,6 @@ mod systemd;
 
 pub use cgroup::{Cgroup, Error};
 pub use file::FileError;
-pub use grace::wait_for_grace_period;
 pub use hierarchy::{Hierarchies, HierarchyError, Version};
 pub use oom::OomWatch;
 pub use path::{CgroupsPath, PathError, Scope};

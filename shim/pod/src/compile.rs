@@ -67,6 +67,8 @@ pub struct Otherwise {
 pub struct Compilation {
     /// The process that waits for it.
     pub process: ProcessId,
+    /// Its worker, by which it is told from another of its name.
+    pub worker: Pid,
     /// The module's path, for messages.
     pub path: String,
     /// For a module that was not found as a file.
@@ -105,7 +107,7 @@ impl Compilation {
     pub fn start(
         programs: &Programs,
         cache: &Path,
-        process: ProcessId,
+        (process, worker): (ProcessId, Pid),
         path: String,
         module: &Module<'_>,
     ) -> io::Result<Self> {
@@ -138,6 +140,7 @@ impl Compilation {
         let pid = programs.spawn_compiler(&arguments, wasm, writer.as_raw_fd())?;
         Ok(Self {
             process,
+            worker,
             path,
             otherwise,
             pid,
@@ -264,6 +267,7 @@ mod tests {
                 task: "t".into(),
                 exec: None,
             },
+            worker: 0,
             path: "/a.wasm".into(),
             otherwise: None,
             // Nothing here is sent a signal.

@@ -298,6 +298,9 @@ impl Pod {
         let compilations = self.compilations.iter().map(Compilation::deadline);
         let natives = self.tasks.values().filter_map(|task| task.native.as_ref());
         let idle = self.idle_since.map(|since| since + IDLE);
+        // While there are loggers nobody leaves.
+        let leave = self.leave_at.into_iter().chain(idle);
+        let leave = leave.filter(|_| self.loggers.is_empty());
         let loggers = self.loggers.iter().filter_map(Logger::deadline);
         let ooms = self.tasks.values().filter_map(|task| task.oom.as_ref());
         compilations
@@ -306,8 +309,7 @@ impl Pod {
             .chain(natives.filter_map(|native| native.deadline()))
             .chain(self.publisher.deadline())
             .chain(self.linger_at)
-            .chain(self.leave_at)
-            .chain(idle)
+            .chain(leave)
             .chain(self.unexpected_at())
             .min()
     }

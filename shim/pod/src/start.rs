@@ -67,7 +67,10 @@ pub fn start(flags: &Flags) -> Result<String, StartError> {
         // A sandbox, which only containerd 2 makes.
         bootstrap.reply = Reply::Version3;
     }
-    let group = group(&bundle).unwrap_or_else(|| flags.id.clone());
+    // One that cannot be read is of a pod of its own: `Create` will say what is wrong with it.
+    let spec = Spec::load(&bundle).ok();
+    let group = spec.as_ref().and_then(group);
+    let group = group.unwrap_or_else(|| flags.id.clone());
     let path = socket::path(
         &bootstrap.socket_dir,
         &flags.address,
@@ -89,10 +92,11 @@ pub fn start(flags: &Flags) -> Result<String, StartError> {
                 pid_namespace: &PidNamespace::Host,
                 cgroup: None,
             };
-            let mut listener = Some(listener);
+            let mut handed = Some((listener, spec));
             spawn::fork(birth, || {
-                if let Some(listener) = listener.take() {
-                    serve(flags, bootstrap.clone(), &bundle, &group, &path, listener);
+                if let Some((listener, spec)) = handed.take() {
+                    let bootstrap = bootstrap.clone();
+                    serve(flags, bootstrap, &bundle, spec, &group, &path, listener);
                 }
                 // SAFETY: ends this process without running what its parent registered for its own end.
                 unsafe { libc::_exit(0) }
@@ -123,9 +127,8 @@ pub(crate) fn read_input(input: impl Read) -> Result<Vec<u8>, StartError> {
     Ok(bytes)
 }
 
-/// The pod a bundle belongs to. A bundle that cannot be read is on its own: `Create` will say what is wrong with it.
-fn group(bundle: &Path) -> Option<String> {
-    let spec = Spec::load(bundle).ok()?;
+/// The pod that a bundle belongs to.
+fn group(spec: &Spec) -> Option<String> {
     let id = spec.sandbox_id()?;
     is_identifier(id).then(|| id.to_owned())
 }
@@ -135,6 +138,7 @@ fn serve(
     flags: &Flags,
     bootstrap: Bootstrap,
     bundle: &Path,
+    spec: Option<Spec>,
     group: &str,
     socket: &str,
     listener: OwnedFd,
@@ -158,7 +162,7 @@ fn serve(
                 namespace: flags.namespace.clone(),
             };
             let mut pod = Pod::new(log, signals, listener, publisher, programs, containerd);
-            if let Ok(spec) = Spec::load(bundle) {
+            if let Some(spec) = spec {
                 pod.expect_container(is_systemds(&spec));
             }
             pod.run();
@@ -211,17 +215,18 @@ mod tests {
     #[test]
     fn a_container_belongs_to_its_sandbox_and_anything_else_to_itself() {
         let bundle = tempfile::tempdir().unwrap();
-        assert_eq!(group(bundle.path()), None);
-        let write = |id: &str| {
-            let json = format!(
-                r#"{{"ociVersion":"1.1.0","annotations":{{"io.kubernetes.cri.sandbox-id":"{id}"}}}}"#
-            );
+        let group_of = |annotations: &str| {
+            let json = format!(r#"{{"ociVersion":"1.1.0","annotations":{{{annotations}}}}}"#);
             std::fs::write(bundle.path().join("config.json"), json).unwrap();
+            group(&Spec::load(bundle.path()).unwrap())
         };
-        write("pod1");
-        assert_eq!(group(bundle.path()).as_deref(), Some("pod1"));
-        write("../etc");
-        assert_eq!(group(bundle.path()), None);
+        let id = r#""io.kubernetes.cri.sandbox-id""#;
+        assert_eq!(
+            group_of(&format!(r#"{id}:"pod1""#)).as_deref(),
+            Some("pod1")
+        );
+        assert_eq!(group_of(&format!(r#"{id}:"../etc""#)), None);
+        assert_eq!(group_of(""), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use slipway_shim_oci as oci;
 use slipway_shim_wire::Plan;
 
 use crate::{MAX_SPEC_BYTES, Spec, SpecError};
-use crate::{process, refuse};
+use crate::{mounts, process, refuse};
 
 impl Spec {
     /// The plan of another process in this container: what `json` asks for (`Process` of the runtime spec) under the
@@ -24,6 +24,9 @@ impl Spec {
         let mut plan = self.sandbox_plan(id)?;
         plan.process = process::translate(Some(&process))?;
         plan.annotations = self.own_annotations();
+        // They are there already; a guest without the root is shown these.
+        plan.mounts =
+            mounts::of_spec(&self.bundle, self.oci.mounts.as_deref().unwrap_or_default())?;
         // The container has done these.
         (plan.hostname, plan.domainname) = (None, None);
         plan.namespaces.clear();
@@ -56,6 +59,7 @@ mod tests {
     fn plan(json: &str) -> Result<Plan, SpecError> {
         let container = r#"{"ociVersion":"1.1.0","hostname":"h",
             "process":{"user":{"uid":0,"gid":0},"cwd":"/","args":["/app.wasm#serve","x"]},
+            "mounts":[{"destination":"/data","source":"/var/v","type":"bind","options":["rbind"]}],
             "linux":{"namespaces":[{"type":"uts"},{"type":"mount"}],
                      "resources":{"memory":{"limit":1024}}}}"#;
         let spec = Spec::parse(Path::new("/bundle"), container.as_bytes()).unwrap();
@@ -72,6 +76,7 @@ mod tests {
         assert_eq!((plan.process.uid, plan.process.gid), (7, 8));
         assert_eq!(plan.limits.memory, Some(1024));
         assert!(plan.namespaces.is_empty() && plan.hostname.is_none());
+        assert_eq!(plan.mounts[0].target, Path::new("/data"));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! What is done ahead for a container that is about to be made.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use slipway_shim_cgroup::{SystemdConnection, wait_for_grace_period};
+use slipway_shim_cgroup::SystemdConnection;
 use slipway_shim_spec::PidNamespace;
 
 use super::Pod;
@@ -21,12 +20,20 @@ impl Pod {
         if self.systemd.is_none() && scopes {
             self.systemd = SystemdConnection::open().ok();
         }
-        if self.grace.is_none() {
+        if self.grace.is_some() {
+            return;
+        }
+        if let Ok(hierarchies) = self.hierarchies() {
             let birth = Birth {
                 pid_namespace: &PidNamespace::Host,
                 cgroup: None,
             };
-            self.grace = spawn::fork(birth, wait).ok();
+            let child = spawn::fork(birth, || {
+                hierarchies.wait_for_grace_period();
+                // SAFETY: ends this process without running what its parent registered for its own end.
+                unsafe { libc::_exit(0) }
+            });
+            self.grace = child.ok();
         }
     }
 
@@ -41,10 +48,4 @@ impl Pod {
             self.systemd = None;
         }
     }
-}
-
-fn wait() -> Infallible {
-    wait_for_grace_period();
-    // SAFETY: ends this process without running what its parent registered for its own end.
-    unsafe { libc::_exit(0) }
 }

@@ -44,7 +44,11 @@ impl Pod {
 
     fn compile(&mut self, id: &ProcessId, path: String, module: &Module<'_>) {
         let root = Path::new(DEFAULT_ROOT);
-        match Compilation::start(&self.programs, root, id.clone(), path.clone(), module) {
+        let Some(process) = self.tasks.process(id) else {
+            return;
+        };
+        let who = (id.clone(), process.pid);
+        match Compilation::start(&self.programs, root, who, path.clone(), module) {
             Ok(compilation) => self.compilations.push(compilation),
             Err(error) => self.send_no_code(id, format!("{path}: slipway-compile: {error}")),
         }
@@ -53,11 +57,22 @@ impl Pod {
     /// A compilation has ended.
     pub(super) fn on_compiled(&mut self, compilation: Compilation, status: u32) {
         let (id, path) = (compilation.process.clone(), compilation.path.clone());
-        match compilation.outcome(status) {
-            Outcome::Compiled { digest, note } => {
-                if let Some(note) = note {
-                    self.log.warn(&id.task, note);
-                }
+        let worker = compilation.worker;
+        let outcome = compilation.outcome(status);
+        match &outcome {
+            Outcome::Compiled {
+                note: Some(note), ..
+            } => self.log.warn(&id.task, note),
+            Outcome::Failed(message) => self.log.error(&id.task, message),
+            _ => {}
+        }
+        let process = self.tasks.process(&id);
+        if process.is_none_or(|process| process.pid != worker) {
+            // It is gone, and another of its name may wait for something else.
+            return;
+        }
+        match outcome {
+            Outcome::Compiled { digest, .. } => {
                 // The compiler has opened the cache anew; so do we, for the directory we hold may have been removed
                 // and made again since, by an uninstall and an install.
                 self.cache = None;
@@ -74,9 +89,7 @@ impl Pod {
             Outcome::NoLayer(Otherwise { message, exit_code }) => {
                 self.tell(&id, &ToWorker::NoCode { exit_code, message }, None);
             }
-            Outcome::NotRunnable(message) => self.send_no_code(&id, message),
-            Outcome::Failed(message) => {
-                self.log.error(&id.task, &message);
+            Outcome::NotRunnable(message) | Outcome::Failed(message) => {
                 self.send_no_code(&id, message);
             }
         }
@@ -99,7 +112,6 @@ impl Pod {
     }
 
     fn tell(&mut self, id: &ProcessId, message: &ToWorker, attached: Option<&File>) {
-        // The process may be gone by now, and another of its name wait for something else.
         let Some(process) = self.tasks.process(id) else {
             return;
         };

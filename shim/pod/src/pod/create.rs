@@ -86,8 +86,14 @@ impl Pod {
             ends,
             keepers,
         } = self.prepare(&request, spec)?;
+        let clean_up = || {
+            if let Some(cgroup) = &cgroup {
+                super::delete::remove_cgroup(cgroup, &request.id, &self.log);
+            }
+        };
         let directory = match &cgroup {
             Some(cgroup) => cgroup.prepare(&resources).map_err(|error| {
+                clean_up();
                 Status::new(Code::Internal, format!("task {}: {error}", request.id))
             })?,
             None => None,
@@ -105,9 +111,7 @@ impl Pod {
                 .map(|(pid, channel)| (pid, Kind::Worker(Some(Worker { channel, namespace }))))
         }
         .map_err(|error| {
-            if let Some(cgroup) = &cgroup {
-                super::delete::remove_cgroup(cgroup, &request.id, &self.log);
-            }
+            clean_up();
             internal(error)
         })?;
         drop(ends);
@@ -259,7 +263,7 @@ impl Pod {
     }
 
     /// The host's cgroup hierarchies, looked at once.
-    fn hierarchies(&mut self) -> Result<&Hierarchies, Status> {
+    pub(super) fn hierarchies(&mut self) -> Result<&Hierarchies, Status> {
         if self.hierarchies.is_none() {
             let found = Hierarchies::detect()
                 .map_err(|error| Status::new(Code::Internal, error.to_string()))?;
