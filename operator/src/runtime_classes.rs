@@ -10,6 +10,7 @@
 //! the older has it. A `Shim` that is being deleted keeps its classes until its nodes are clean: pods are
 //! found by them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub fn changes(
     found: &[Arc<RuntimeClass>],
 ) -> Vec<Change> {
     let any_node = !nodes.is_empty();
-    let mut wanted: Vec<RuntimeClass> = Vec::new();
+    let mut wanted: BTreeMap<String, RuntimeClass> = BTreeMap::new();
     for shim in shims {
         for handler in &shim.spec.handlers {
             let users = handler
@@ -64,41 +65,29 @@ pub fn changes(
                 .then(|| for_users(shim, handler));
             let canaries = any_node.then(|| for_canaries(&handler.name));
             for class in users.into_iter().chain(canaries) {
-                if !wanted
-                    .iter()
-                    .any(|want| want.name_any() == class.name_any())
-                {
-                    wanted.push(class);
-                }
+                wanted.entry(class.name_any()).or_insert(class);
             }
         }
     }
+    let mut changes = Vec::new();
     for class in found {
-        let is_wanted = wanted
-            .iter()
-            .any(|want| want.name_any() == class.name_any());
-        if !is_wanted && is_kept(class, shims, nodes) {
-            wanted.push(retired(class));
+        let name = class.name_any();
+        if wanted.contains_key(&name) {
+            continue;
+        }
+        if is_kept(class, shims, nodes) {
+            wanted.insert(name, retired(class));
+        } else if is_ours(class) {
+            changes.push(Change::Delete(name));
         }
     }
-    let by_name = |name: &str| found.iter().find(|class| class.name_any() == name);
-    let stale = found
-        .iter()
-        .filter(|class| {
-            is_ours(class)
-                && !wanted
-                    .iter()
-                    .any(|want| want.name_any() == class.name_any())
-        })
-        .map(|class| Change::Delete(class.name_any()));
-    let mut changes: Vec<_> = stale.collect();
-    for want in wanted {
-        match by_name(&want.name_any()) {
+    for (name, want) in wanted {
+        match found.iter().find(|class| class.name_any() == name) {
             Some(class) if !is_ours(class) => {}
             Some(class) if holds(class, &want) => {}
             // The handler cannot be changed; the next round makes it anew.
             Some(class) if class.handler != want.handler => {
-                changes.push(Change::Delete(want.name_any()));
+                changes.push(Change::Delete(name));
             }
             _ => changes.push(Change::Apply(Box::new(want))),
         }
@@ -247,209 +236,4 @@ fn holds(class: &RuntimeClass, want: &RuntimeClass) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::objects::base;
-    use super::*;
-
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "every caller makes it on the spot"
-    )]
-    fn shim(name: &str, made: &str, handlers: Value) -> Arc<Shim> {
-        let object = json!({
-            "metadata": {"name": name, "creationTimestamp": made},
-            "spec": {"source": {"bundled": {}}, "handlers": handlers},
-        });
-        Arc::new(serde_json::from_value(object).unwrap())
-    }
-
-    fn slipway() -> Arc<Shim> {
-        shim(
-            "slipway",
-            "2026-01-01T00:00:00Z",
-            json!([{"name": "wasmtime"}]),
-        )
-    }
-
-    fn node(handlers: &[&str]) -> Arc<NodeShim> {
-        let object = json!({
-            "metadata": {"name": "worker-slipway"},
-            "spec": {"nodeName": "worker", "shim": "slipway"},
-            "status": {"installed": {"handlers": handlers}},
-        });
-        Arc::new(serde_json::from_value(object).unwrap())
-    }
-
-    fn users_class(shim: &Shim) -> RuntimeClass {
-        for_users(shim, &shim.spec.handlers[0])
-    }
-
-    fn theirs(name: &str, handler: &str) -> Arc<RuntimeClass> {
-        let mut class = base(name.into(), handler, "x");
-        class.metadata.labels = None;
-        Arc::new(class)
-    }
-
-    fn names(changes: &[Change]) -> Vec<String> {
-        changes
-            .iter()
-            .map(|change| match change {
-                Change::Apply(class) => format!("apply {}", class.name_any()),
-                Change::Delete(name) => format!("delete {name}"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn users_classes_come_first_canaries_with_the_first_node() {
-        let shims = [slipway()];
-        assert_eq!(names(&changes(&shims, &[], &[])), ["apply wasmtime"]);
-        assert_eq!(
-            names(&changes(&shims, &[node(&[])], &[])),
-            ["apply wasmtime", "apply slipway-canary-wasmtime"]
-        );
-    }
-
-    #[test]
-    fn what_is_as_it_should_be_is_left_alone() {
-        let shims = [slipway()];
-        let found = [
-            Arc::new(users_class(&shims[0])),
-            Arc::new(for_canaries("wasmtime")),
-        ];
-        assert_eq!(changes(&shims, &[node(&[])], &found), []);
-        assert_eq!(
-            names(&changes(&shims, &[], &found)),
-            ["delete slipway-canary-wasmtime"]
-        );
-        assert_eq!(changes(&[], &[], &found).len(), 2, "no Shim, no classes");
-    }
-
-    #[test]
-    fn a_users_class_is_never_overwritten() {
-        let shims = [slipway()];
-        let agrees = [theirs("wasmtime", "wasmtime")];
-        assert_eq!(changes(&shims, &[], &agrees), []);
-        assert_eq!(conflicts(&shims[0], &shims, &agrees), Vec::<String>::new());
-        let differs = [theirs("wasmtime", "other")];
-        assert_eq!(changes(&shims, &[], &differs), []);
-        assert!(
-            conflicts(&shims[0], &shims, &differs)[0].contains("has handler other, not wasmtime")
-        );
-    }
-
-    #[test]
-    fn drift_and_retired_handlers_are_settled() {
-        let shims = [slipway()];
-        let mut drifted = users_class(&shims[0]);
-        drifted.scheduling = None;
-        let retired = shim(
-            "slipway",
-            "2026-01-01T00:00:00Z",
-            json!([{"name": "retired"}]),
-        );
-        let found = [Arc::new(drifted), Arc::new(users_class(&retired))];
-        assert_eq!(
-            names(&changes(&shims, &[], &found)),
-            ["delete retired", "apply wasmtime"]
-        );
-        let mut other = users_class(&shims[0]);
-        other.handler = "old".into();
-        assert_eq!(
-            names(&changes(&shims, &[], &[Arc::new(other)])),
-            ["delete wasmtime"]
-        );
-    }
-
-    #[test]
-    fn the_class_of_a_retired_handler_stays_for_the_pods_that_use_it_and_takes_no_more() {
-        let old = shim(
-            "slipway",
-            "2026-01-01T00:00:00Z",
-            json!([{"name": "old", "runtimeClass": {"overhead": {"podFixed": {"memory": "9Mi"}}}}]),
-        );
-        let shims = [slipway()];
-        let found = [
-            Arc::new(users_class(&old)),
-            Arc::new(for_canaries("old")),
-            Arc::new(users_class(&shims[0])),
-            Arc::new(for_canaries("wasmtime")),
-        ];
-        let serves = [node(&["wasmtime", "old"])];
-        let made = changes(&shims, &serves, &found);
-        assert_eq!(names(&made), ["delete slipway-canary-old", "apply old"]);
-        let Change::Apply(kept) = &made[1] else {
-            panic!("{made:?}");
-        };
-        assert_eq!(kept.overhead, found[0].overhead);
-        let selector = kept.scheduling.as_ref().unwrap().node_selector.as_ref();
-        assert_eq!(selector.unwrap()[labels::RETIRED], "old");
-
-        let found = [
-            Arc::new((**kept).clone()),
-            found[2].clone(),
-            found[3].clone(),
-        ];
-        assert_eq!(changes(&shims, &serves, &found), []);
-        assert_eq!(
-            names(&changes(&shims, &[node(&["wasmtime"])], &found)),
-            ["delete old"]
-        );
-        // Asked for again.
-        assert_eq!(
-            names(&changes(&[old], &serves, &found[..1])),
-            ["apply old", "apply slipway-canary-old"]
-        );
-    }
-
-    #[test]
-    fn a_class_says_what_its_handler_says() {
-        let fast = shim(
-            "fast",
-            "2026-01-01T00:00:00Z",
-            json!([{"name": "spin", "runtimeClass": {
-                "name": "wasmtime-spin-v2",
-                "overhead": {"podFixed": {"memory": "20Mi"}},
-                "tolerations": [{"key": "wasm", "operator": "Exists", "effect": "NoSchedule"}],
-            }}]),
-        );
-        let class = serde_json::to_value(users_class(&fast)).unwrap();
-        assert_eq!(class["metadata"]["name"], "wasmtime-spin-v2");
-        assert_eq!(class["handler"], "spin");
-        assert_eq!(class["overhead"]["podFixed"]["memory"], "20Mi");
-        assert_eq!(
-            class["scheduling"]["nodeSelector"]["slipway.dev/fast"],
-            "ready"
-        );
-        assert_eq!(class["scheduling"]["tolerations"][0]["key"], "wasm");
-        let none = json!([{"name": "spin", "runtimeClass": {"create": false}}]);
-        let none = [shim("none", "2026-01-01T00:00:00Z", none)];
-        assert_eq!(changes(&none, &[], &[]), []);
-    }
-
-    #[test]
-    fn the_older_shim_has_the_class() {
-        let young = shim(
-            "a-young",
-            "2026-02-01T00:00:00Z",
-            json!([{"name": "wasmtime"}]),
-        );
-        let mut shims = [young.clone(), slipway()];
-        by_age(&mut shims);
-        let made = changes(&shims, &[], &[]);
-        let [Change::Apply(class)] = &made[..] else {
-            panic!("{made:?}");
-        };
-        assert_eq!(class.labels()[labels::SHIM], "slipway");
-        assert_eq!(conflicts(&shims[0], &shims, &[]), Vec::<String>::new());
-        assert!(conflicts(&young, &shims, &[])[0].contains("is made for Shim slipway"));
-    }
-
-    #[test]
-    fn pods_are_found_by_handler_whatever_the_class_is_called() {
-        let found = [theirs("my-wasm", "wasmtime"), theirs("gvisor", "runsc")];
-        assert_eq!(using(&["wasmtime".into()], &found), ["my-wasm"]);
-    }
-}
+mod tests;

@@ -97,5 +97,4 @@ fn priority(pod: &PodSettings) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "build/tests.rs"]
 mod tests;

@@ -283,10 +283,10 @@ async fn job(
         .map(|pod| Pod::clone(pod))
         .collect();
     let state = JobState::of(&job, &pods, transaction, now);
-    if !matches!(state, JobState::Silent { .. }) {
+    if !state.has_failed() {
         return Ok(state);
     }
-    // Before a node is held to have failed silently: the pod cache may lag behind the Job's.
+    // Before a node is held to have failed: the pod cache may lag behind the Job's, and lack the last try.
     let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     let of_job = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
     Ok(JobState::of(

@@ -12,7 +12,7 @@ use slipway_crds::{NodeShim, Shim};
 use crate::goal::Goal;
 use crate::node_controller::drift::Drift;
 use crate::node_facts::NodeFacts;
-use crate::report::{self, Report, clean};
+use crate::report::{self, Outcome, Report, clean};
 
 /// How much of a container's own words goes into a message.
 const MAX_DETAIL: usize = 512;
@@ -107,6 +107,16 @@ pub enum CanaryState {
 }
 
 impl JobState {
+    /// Whether it has come to an end that is not the one that was hoped for.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        match self {
+            Self::Missing | Self::Running { .. } => false,
+            Self::Reported(report) => !matches!(report.outcome, Outcome::Done | Outcome::Unchanged),
+            Self::Silent { .. } | Self::Unfetched { .. } => true,
+        }
+    }
+
     /// Reads a Job and its pods.
     #[must_use]
     pub fn of(job: &Job, pods: &[Pod], transaction: &Transaction, now: Timestamp) -> Self {
@@ -307,5 +317,4 @@ fn why(pod: &Pod) -> String {
 }
 
 #[cfg(test)]
-#[path = "observed_tests.rs"]
 mod tests;

@@ -127,7 +127,10 @@ pub fn plan(seen: &Observed) -> Plan {
 pub fn rejected(seen: &Observed, message: &str) -> Plan {
     let mut draft = Draft::new(seen);
     let reason = match draft.status.phase {
-        Phase::Verifying => "CanaryRejected",
+        Phase::Verifying => {
+            draft.lose_untried_proof();
+            "CanaryRejected"
+        }
         _ => "JobRejected",
     };
     outcome::failed(&mut draft, reason, message, backoff::Kind::Failed);
@@ -323,13 +326,21 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// What the last transaction has put on the node was never tried, so a proof of what was there before says nothing.
+    fn lose_untried_proof(&mut self) {
+        let proven = self.status.proof.as_ref().map(|proof| &proof.goal);
+        if proven != self.status.transaction.as_ref().map(|last| &last.goal) {
+            self.lose_proof();
+        }
+    }
+
     /// Something else is begun than what failed before, so it has not failed yet.
     fn forgive(&mut self) {
         self.status.failures = 0;
         self.status.refused = false;
     }
 
-    /// The canary pods the current transaction wants: name and handler. Each look at the node, and each canary,
+    /// The canary pods the current transaction wants: name and handler. Each look at the node, each canary and each boot
     /// has names of its own, so that no old pod is taken for a new one.
     fn wanted_canaries(&self) -> Vec<(String, String)> {
         let Some(transaction) = &self.status.transaction else {
@@ -338,10 +349,11 @@ impl<'a> Draft<'a> {
         let canary = transaction.canary.as_deref().unwrap_or_default();
         let began = transaction.verify_time.as_ref();
         let began = began.map_or(0, |time| time.0.as_second()).to_string();
+        let boot = self.seen.node.as_ref().map_or("", |node| &node.boot_id);
         let handlers = self.seen.goal.handlers.iter();
         handlers
             .map(|handler| {
-                let hash = names::hash(&[&transaction.job, handler, canary, &began], 12);
+                let hash = names::hash(&[&transaction.job, handler, canary, &began, boot], 12);
                 (format!("slipway-canary-{hash}"), handler.clone())
             })
             .collect()
@@ -379,5 +391,4 @@ pub fn covers(startup: &[StartupTaint], key: &str, effect: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "plan/tests.rs"]
 mod tests;

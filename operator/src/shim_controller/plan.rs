@@ -300,5 +300,4 @@ fn events(old: &ShimStatus, new: &ShimStatus) -> Vec<Event> {
 }
 
 #[cfg(test)]
-#[path = "plan/tests.rs"]
 mod tests;

@@ -152,7 +152,7 @@ fn told(frame: &Frame<'_>, operation: Operation) -> (Vec<String>, Option<Vec<Env
 }
 
 /// Little enough to fit on a full node: past the scheduler, the kubelet refuses what does not fit.
-fn small() -> ResourceRequirements {
+pub(super) fn small() -> ResourceRequirements {
     let requests = [("cpu", "10m"), ("memory", "32Mi")];
     ResourceRequirements {
         requests: Some(BTreeMap::from(

@@ -1,16 +1,15 @@
 //! How a shim's files reach the installer: containers that run before it, without rights and without the host.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ResourceRequirements,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use slipway_crds::node_shim::{Operation, Transaction};
 use slipway_crds::shim::{Image, Url};
 
 use super::Frame;
+use super::job::small;
 
 /// More than any shim has; beyond it the kubelet evicts the pod.
 const MOST: &str = "1Gi";
@@ -121,7 +120,7 @@ fn own(frame: &Frame<'_>, name: &str) -> Container {
         name: name.to_owned(),
         image: Some(frame.installer.image.clone()),
         image_pull_policy: Some(frame.installer.pull_policy.as_str().to_owned()),
-        resources: Some(resources()),
+        resources: Some(small()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(SecurityContext {
             run_as_non_root: Some(true),
@@ -140,16 +139,6 @@ fn own(frame: &Frame<'_>, name: &str) -> Container {
             ..SecurityContext::default()
         }),
         ..Container::default()
-    }
-}
-
-fn resources() -> ResourceRequirements {
-    let requests = [("cpu", "10m"), ("memory", "32Mi")];
-    ResourceRequirements {
-        requests: Some(BTreeMap::from(
-            requests.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))),
-        )),
-        ..ResourceRequirements::default()
     }
 }
 

@@ -175,6 +175,15 @@ fn begin(draft: &mut Draft<'_>, node: &NodeFacts) {
     draft.say("Installing", "the installer is started on the node");
 }
 
+/// Begins anew in the middle of a transaction, since something else is asked for. What it has put on the node stays untried
+/// if the new one has to wait.
+fn begin_instead(draft: &mut Draft<'_>, node: &NodeFacts) {
+    begin(draft, node);
+    if !draft.status.phase.is_busy() {
+        draft.lose_untried_proof();
+    }
+}
+
 /// The last transaction, if it has put on the node what is asked for and nothing but the canary is new. After a
 /// reboot, when there is neither a proof nor a failed try, the installer has to look as well.
 fn unproven(draft: &Draft<'_>) -> Option<Transaction> {
@@ -204,7 +213,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
     };
     match &draft.seen.job {
         // Settings changed before the Job was made, or the Job has vanished: begin again as of now.
-        JobState::Missing if transaction.goal != draft.seen.goal.hash => begin(draft, node),
+        JobState::Missing if transaction.goal != draft.seen.goal.hash => begin_instead(draft, node),
         JobState::Missing => {
             if !node.touched_by.contains(&draft.seen.goal.shim) {
                 draft.actions.push(Action::Mark(true));
@@ -224,7 +233,7 @@ fn installing(draft: &mut Draft<'_>, node: &NodeFacts) {
                     verify(draft, transaction);
                 } else {
                     // Other handlers may be asked for by now, and this install has not brought them.
-                    begin(draft, node);
+                    begin_instead(draft, node);
                 }
             }
         }
@@ -246,7 +255,7 @@ fn verify(draft: &mut Draft<'_>, mut transaction: Transaction) {
 
 fn verifying(draft: &mut Draft<'_>, node: &NodeFacts) {
     match draft.status.transaction.clone() {
-        Some(last) if last.goal != draft.seen.goal.hash => return begin(draft, node),
+        Some(last) if last.goal != draft.seen.goal.hash => return begin_instead(draft, node),
         Some(last) if last.canary != draft.seen.goal.canary_hash => {
             draft.delete_canaries(|_| true);
             return prove(draft, last);
