@@ -25,7 +25,7 @@ test:
 lint:
     @"{{ testbed }}/lint.sh"
 
-# all tests that need no cluster
+# unit, snapshot and integration tests, and those of the chart
 unit:
     @"{{ testbed }}/unit.sh"
 
@@ -49,7 +49,7 @@ cri *arguments:
 vm arch *arguments:
     @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
 
-# how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|http|churn, --rounds N)
+# how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|http|churn, --kinds 'NAME;NAME', --rounds N)
 bench *arguments:
     @"{{ testbed }}/bench.sh" {{ arguments }}
 

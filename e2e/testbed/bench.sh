@@ -2,7 +2,7 @@
 # bench.sh [--json FILE] [--markdown FILE] [ARGUMENT...]: measures how fast pods start, what they take and how much they
 # serve (`bench`), with containerd 2.4 in one container made from the node image, without a kubelet. The results go to FILE as
 # JSON, and into the block of FILE between the marks (docs/benchmarks.md). Arguments go to `slipway-bench run`:
-# --only start|memory|http|churn, --rounds N, --pods N,N, --seconds N, --churn N, … SLIPWAY_BENCH_WASMTIME=no leaves
+# --only start|memory|http|churn, --kinds 'NAME;NAME', --rounds N, --pods N,N, --seconds N, --churn N, … SLIPWAY_BENCH_WASMTIME=no leaves
 # `wasmtime serve` out, whose build takes minutes, once.
 . "$(dirname "$0")/lib.sh"
 . "$TESTBED/measuring.sh"

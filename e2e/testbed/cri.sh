@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cri.sh [ARGUMENT...]: the conformance cases over CRI (`e2e/cri`) against several containerds at once, in one container
 # made from the node image, without a kubelet. Arguments go to the test program (--filter NAME, --long).
-# SLIPWAY_CRI_VERSIONS chooses the containerds (default "2.4 2.1 1.7 1.6"); 1.6, out of support, runs the lifecycle only.
+# SLIPWAY_CRI_VERSIONS chooses the containerds (default "2.4 2.1 1.7 1.6"); 1.6, out of support, runs those in OLD.
 . "$(dirname "$0")/lib.sh"
 
 read -ra VERSIONS <<<"${SLIPWAY_CRI_VERSIONS:-2.4 2.1 1.7 1.6}"
@@ -28,13 +28,11 @@ stage() {
         "$TESTBED/node-images.sh" --containerd "$version" "$WORK/containerd-$version"
     done
     # Any image needs a program; the shim's sandbox runs none.
-    "$TESTBED/image-tar.sh" slipway/pause:cri "$(docker_arch)" "$WORK/pause.tar" /native-ticker "$CACHE/stage/e2e-guests/native-ticker"
-    "$TESTBED/image-tar.sh" slipway/cri-guests:cri "$(docker_arch)" "$WORK/guests.tar" /job.wasm \
+    "$TESTBED/image-tar.sh" slipway/pause:cri "$(debian_name "$ARCH")" "$WORK/pause.tar" /native-ticker "$CACHE/stage/e2e-guests/native-ticker"
+    "$TESTBED/image-tar.sh" slipway/cri-guests:cri "$(debian_name "$ARCH")" "$WORK/guests.tar" /job.wasm \
         "$CACHE"/stage/e2e-guests/* "$CACHE"/stage/public-guests/* "$CACHE"/stage/large-guest/*
     cp "$TESTBED/cri-node.sh" "$WORK/"
 }
-
-docker_arch() { case $ARCH in x86_64) echo amd64 ;; aarch64) echo arm64 ;; *) echo "$ARCH" ;; esac; }
 
 remove() { docker rm -f -v "$NODE" >/dev/null 2>&1 || true; }
 

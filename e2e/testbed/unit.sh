@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# unit.sh: all tests that need no cluster: unit, snapshot and integration tests, and the chart's.
+# unit.sh: unit, snapshot and integration tests, and the chart's: no cluster, no containerd.
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 "$TESTBED/binaries.sh" helm

@@ -1,5 +1,5 @@
-//! The command line. Every flag can also come from the environment, because the operator sets a Job's environment
-//! and people set flags.
+//! The command line. What the operator tells a Job can also come from the environment: the operator sets that, and people
+//! set flags.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,14 +6,14 @@
 //!   lock                            held by the one compiler that runs on this node
 //!   queue/<number>                  held by each that waits for it, in the order of their coming
 //!   identities/<sha256>             which module an inode holds, so that it need not be hashed again
-//!   wasmtime-48.0.8-r1-x86_64-…/    the [`Key`]: engine, configuration, processor
+//!   wasmtime-…-r…-x86_64-…/         the [`Key`]: engine, configuration, processor
 //!     <sha256 of the module>.cwasm  native code, as the engine maps it
 //!     <sha256 of the module>.seal   its length and sha256, and whether this boot has checked them
 //!     <sha256 of the module>.refused  why it was not compiled; for an hour
 //! ```
 //!
 //! Only root writes here, and nothing is believed that somebody else could have written: native code is
-//! never taken from an image (design, invariant 6). The pod process reads ([`Cache::find`],
+//! never taken from an image (ARCHITECTURE.md). The pod process reads ([`Cache::find`],
 //! [`Cache::get`]), the compiler writes ([`Cache::lock`], [`Lock::stage`]).
 //!
 //! This crate does not know wasmtime; what the engine bakes into a file is named by [`key::ENGINE`] and

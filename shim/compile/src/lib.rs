@@ -36,6 +36,7 @@
 //!
 //! compiles outside the cache, without a child, for looking at code and for trying workers by hand.
 
+mod answer;
 mod args;
 mod diagnose;
 mod job;
@@ -44,6 +45,7 @@ mod outcome;
 mod sandbox;
 mod supervise;
 
+pub use answer::answer;
 pub use args::{Args, HELP, UsageError, Wanted};
 pub use job::{Compiled, compile_file, run, run_image};
 pub use limits::{Limits, expendable};

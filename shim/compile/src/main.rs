@@ -5,9 +5,7 @@ use std::io::Write;
 use std::os::fd::FromRawFd;
 use std::process::ExitCode;
 
-use slipway_shim_compile::{
-    Args, Compiled, EXIT_USAGE, Failure, compile_file, expendable, run, run_image,
-};
+use slipway_shim_compile::{Args, EXIT_USAGE, answer, compile_file, run, run_image};
 
 fn main() -> ExitCode {
     let mut stderr = std::io::stderr();
@@ -35,32 +33,18 @@ fn main() -> ExitCode {
         }) => {
             // SAFETY: the caller hands over descriptor 3, and nothing else here has touched it.
             let wasm = unsafe { File::from_raw_fd(3) };
-            answer(|turn| run(&root, namespace, &wasm, limits, turn))
+            answer(pipe(), |turn| run(&root, namespace, &wasm, limits, turn))
         }
         Ok(Args::Image {
             root,
             wanted,
             limits,
-        }) => answer(|turn| run_image(&root, &wanted, limits, turn)),
+        }) => answer(pipe(), |turn| run_image(&root, &wanted, limits, turn)),
     }
 }
 
-/// Does the work, which is told how to say that its turn has come.
-fn answer(work: impl FnOnce(&dyn Fn()) -> Result<Compiled, Failure>) -> ExitCode {
-    // SAFETY: the caller hands over descriptor 4, and nothing else here has touched it.
-    let mut pipe = unsafe { File::from_raw_fd(4) };
-    // If nobody listens, the answer will show it.
-    let turn = || drop((&pipe).write_all(b"\n"));
-    let result = expendable().and_then(|()| work(&turn));
-    let (text, code) = match result {
-        Ok(Compiled { digest, note }) => {
-            let note = note.map(|note| format!("\n{note}")).unwrap_or_default();
-            (format!("{digest}{note}"), ExitCode::SUCCESS)
-        }
-        Err(failure) => (failure.to_string(), ExitCode::from(failure.exit_code())),
-    };
-    match writeln!(pipe, "{text}") {
-        Ok(()) => code,
-        Err(_) => ExitCode::FAILURE,
-    }
+/// The pipe for the answer.
+fn pipe() -> File {
+    // SAFETY: the caller hands over descriptor 4, and this is called once.
+    unsafe { File::from_raw_fd(4) }
 }
