@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use slipway_shim_engine::{Code, Header, Kind, config, load};
+use slipway_shim_engine::config::{self, Tables};
+use slipway_shim_engine::{Code, Header, Kind, load};
 use tokio::runtime::Runtime;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -106,14 +107,9 @@ unsafe fn link(
 ) -> Result<Linked, String> {
     let header = Header::read(file).map_err(|error| error.to_string())?;
     let function = invocation.function.as_deref();
-    // The allocator must be known before the code is mapped.
-    let engine = match function {
-        None if header.server => config::servers(header.flavour, Server::slots(invocation)),
-        _ => config::commands(header.flavour),
-    };
-    let engine = engine.map_err(|error| format!("{error:#}"))?;
+    let slots = (header.server && function.is_none()).then(|| Server::slots(invocation));
     // SAFETY: passed on to our caller.
-    let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
+    let (engine, code) = unsafe { map(file, header, slots) }?;
     let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;
     let surroundings = |error: wasmtime::Error| format!("its surroundings: {error:#}");
     // A command has nothing else to do while a file is read. A server has other requests, probes and signals, and a
@@ -157,6 +153,25 @@ unsafe fn link(
         }
         (Code::Module(_), _) => Err("is no component".to_owned()),
     }
+}
+
+/// Maps the code, with a pool of so many slots if it is a server's: the allocator must be known before.
+///
+/// # Safety
+/// As for [`load`].
+unsafe fn map(file: &File, header: Header, slots: Option<u32>) -> Result<(Engine, Code), String> {
+    let with = |engine: wasmtime::Result<Engine>| {
+        let engine = engine.map_err(|error| format!("{error:#}"))?;
+        // SAFETY: passed on to our caller.
+        let code = unsafe { load(&engine, file, header) }.map_err(|error| error.to_string())?;
+        Ok((engine, code))
+    };
+    let Some(slots) = slots else {
+        return with(config::commands(header.flavour));
+    };
+    let pool = |tables| with(config::servers(header.flavour, slots, tables));
+    // Most have few. How many is known when the code is mapped, and the books are made before.
+    pool(Tables::Few).or_else(|_| pool(Tables::Many))
 }
 
 /// With what a component finds in `wasi:config`, if it looks there.
@@ -206,4 +221,33 @@ pub fn run_file(code: &Path, invocation: Invocation) -> i32 {
         .and_then(|file| unsafe { Guest::prepare(&file, invocation, None) })
         .map_or_else(|ending| ending, Guest::run);
     ending.tell()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A component with a module that has so many tables.
+    fn with_tables(count: usize) -> File {
+        let tables = "(table 1 funcref)".repeat(count);
+        let wat = format!("(component (core module $m {tables}) (core instance (instantiate $m)))");
+        let wasm = wat::parse_str(wat).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&slipway_shim_engine::compile::compile(&wasm).unwrap())
+            .unwrap();
+        file
+    }
+
+    #[test]
+    fn a_server_may_have_more_tables_than_most() {
+        for (tables, is_mapped) in [(4, true), (5, true), (20, true), (21, false)] {
+            let file = with_tables(tables);
+            let header = Header::read(&file).unwrap();
+            // SAFETY: compiled here.
+            let mapped = unsafe { map(&file, header, Some(2)) };
+            assert_eq!(mapped.is_ok(), is_mapped, "{tables}: {:?}", mapped.err());
+        }
+    }
 }

@@ -82,6 +82,13 @@ impl Read for Stream {
             let count = buffer.remaining().min(self.to - self.from);
             buffer.put_slice(&self.seen[self.from..self.from + count]);
             self.from += count;
+            // With what else has come: after a read of a few bytes hyper doubles its buffer, to have room for a head.
+            if buffer.remaining() > 0
+                && let Poll::Ready(more) = Pin::new(&mut self.inner).poll_read(context, buffer)
+            {
+                self.motion.moved();
+                return Poll::Ready(more);
+            }
             return Poll::Ready(Ok(()));
         }
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
@@ -137,5 +144,23 @@ mod tests {
         for other in ["G", "PO", "PRX", "PRI * HTTP/1.1\r\n\r\n"] {
             assert_eq!(protocol(other.as_bytes()), Some(Protocol::Http1), "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_looked_at_is_read_with_the_rest() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let request = b"GET /a/path/that/is/long HTTP/1.1\r\n\r\n";
+        std::io::Write::write_all(&mut client, request).unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let mut stream = Stream::new(server, &Arc::new(Motion::new()));
+        assert_eq!(stream.protocol().await.unwrap(), Protocol::Http1);
+        assert_eq!(stream.to, PREFACE.len());
+        let mut bytes = [0; 100];
+        let mut buffer = hyper::rt::ReadBuf::new(&mut bytes);
+        std::future::poll_fn(|context| Pin::new(&mut stream).poll_read(context, buffer.unfilled()))
+            .await
+            .unwrap();
+        assert_eq!(buffer.filled(), request);
     }
 }
