@@ -218,11 +218,21 @@ impl Engine<'_> {
     }
 
     fn prove(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
-        if self.restart_needed(transaction)? {
+        let restarts = self.restart_needed(transaction)?;
+        if restarts {
             self.restart(transaction)?;
         }
         self.steps.enter("verify");
-        self.wait_until_ready(transaction, &transaction.expect)
+        match self.wait_until_ready(transaction, &transaction.expect) {
+            // Times do not tell of a file that somebody else took away, or put back as old as it was. What containerd
+            // serves does: it has not read the files as they are.
+            Err(TransactionError::Unexpected(..)) if !restarts => {
+                self.restart(transaction)?;
+                self.steps.enter("verify");
+                self.wait_until_ready(transaction, &transaction.expect)
+            }
+            proven => proven,
+        }
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {

@@ -66,6 +66,48 @@ fn an_install_and_an_uninstall_without_a_crash() {
     assert!(!node.root.local(Path::new("/var/lib/slipway")).exists());
 }
 
+/// A root file that imports the folder of our drop-in already, so that the drop-in alone is ours.
+const IMPORTS: &str = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+
+#[test]
+fn tables_that_containerd_still_serves_from_a_file_that_is_gone_go_with_a_restart() {
+    let mut node = Node::with((2, 4), IMPORTS);
+    let install = node.install();
+    node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+    fs::remove_file(node.root.local(Path::new(DROP_IN))).unwrap();
+    assert!(node.serves(), "nobody has restarted it");
+
+    let uninstall = node.uninstall();
+    assert!(uninstall.changes.is_empty(), "the disk is as it should be");
+    node.with_engine(0, |engine| engine.run(uninstall))
+        .0
+        .unwrap();
+    assert!(!node.serves());
+    assert_eq!(node.daemon.restarts, 2);
+    assert!(node.journal.installed().unwrap().is_none());
+}
+
+#[test]
+fn a_file_that_came_back_as_old_as_it_was_is_read_and_only_once() {
+    let mut node = Node::with((2, 4), IMPORTS);
+    let install = node.install();
+    node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+    let drop_in = node.root.local(Path::new(DROP_IN));
+    let aside = drop_in.with_extension("bak");
+    fs::rename(&drop_in, &aside).unwrap();
+    node.boot();
+    fs::rename(&aside, &drop_in).unwrap();
+    assert!(!node.serves());
+
+    for restarts in [3, 3] {
+        let install = node.install();
+        assert!(install.changes.is_empty());
+        node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+        assert!(node.serves());
+        assert_eq!(node.daemon.restarts, restarts);
+    }
+}
+
 #[test]
 fn an_install_killed_at_any_step_is_finished_or_undone_by_the_next_run() {
     for step in 1..=steps_of_an_install() {
