@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::running;
 use super::session::{Session, report_installed};
 use super::settle::Found;
+use super::{restore, running};
 use crate::args::UninstallArgs;
 use crate::configuration::{Configuration, Wish};
 use crate::failure::{Failure, chain};
@@ -48,6 +48,10 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         let message = format!("no shim {} is installed on the node", args.shim);
         report.end(Outcome::Unchanged, "NotInstalled", message);
         return Ok(());
+    }
+    if let Some(installed) = &installed {
+        // Without them nothing would be left to go back to, and the journal with their bytes goes at the end.
+        restore::lost_files(&session, installed, report)?;
     }
     let found = Found::on(&session, installed, install_root, report)?;
     let leaving = Leaving::of(&found, &args.shim);

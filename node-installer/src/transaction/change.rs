@@ -102,10 +102,14 @@ impl Engine<'_> {
             return Ok(active_since <= transaction.opened_us);
         }
         let changed = transaction.changes.iter().map(|change| &change.path);
+        // Until the commit the journal has what stood there before: a file of which nothing of ours is left to take out may
+        // have come back only now.
+        let before = self.journal.installed()?;
         let managed = transaction
             .goal
             .iter()
-            .flat_map(|goal| goal.files.iter().map(|file| &file.path));
+            .chain(&before)
+            .flat_map(|installed| installed.files.iter().map(|file| &file.path));
         let paths: Vec<PathBuf> = changed
             .chain(managed)
             .map(|path| self.root.local(path))

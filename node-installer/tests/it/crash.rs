@@ -109,6 +109,30 @@ fn a_file_that_came_back_as_old_as_it_was_is_read_and_only_once() {
 }
 
 #[test]
+fn an_uninstall_ends_with_a_containerd_that_runs_on_what_it_leaves() {
+    let theirs = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.kata]\nruntime_type = \"io.containerd.kata.v2\"\n";
+    let mut node = Node::with((1, 7), theirs);
+    let install = node.install();
+    node.with_engine(0, |engine| engine.run(install)).0.unwrap();
+    let config = node.root.local(Path::new(CONFIG));
+    fs::remove_file(&config).unwrap();
+    node.boot();
+    let kata = |node: &Node| node.daemon.running.as_ref().unwrap().contains_key("kata");
+    assert!(!kata(&node), "it runs on its own defaults");
+
+    // What `operation::restore` does before anything else. A file's time lags behind the clock by a tick of the kernel.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    fs::write(&config, theirs).unwrap();
+    let uninstall = node.uninstall();
+    assert!(uninstall.changes.is_empty());
+    node.with_engine(0, |engine| engine.run(uninstall))
+        .0
+        .unwrap();
+    assert!(kata(&node) && !node.serves());
+    assert_eq!(fs::read_to_string(&config).unwrap(), theirs);
+}
+
+#[test]
 fn an_install_killed_at_any_step_is_finished_or_undone_by_the_next_run() {
     for step in 1..=steps_of_an_install() {
         let mut node = Node::new();
