@@ -65,7 +65,7 @@ pub struct Daemon {
 #[derive(Debug, thiserror::Error)]
 pub enum DetectError {
     /// No socket answers.
-    #[error("no CRI server answers on {tried}: is containerd running?")]
+    #[error("no CRI server that root runs answers on {tried}: is containerd running?")]
     NotFound {
         /// The sockets.
         tried: String,
@@ -140,6 +140,16 @@ pub enum DetectError {
     /// The binary cannot be found.
     #[error("cannot tell the binary of the CRI server (process {0})")]
     NoBinary(u32),
+    /// A binary that others than root can change.
+    #[error(
+        "{binary}, the CRI server's binary, {why}, and the installer would run it as root: chown root:root it, and chmod go-w"
+    )]
+    Untrusted {
+        /// The binary.
+        binary: PathBuf,
+        /// In words.
+        why: String,
+    },
     /// Unknown version.
     #[error("{binary} --version printed {output:?}, which names no version")]
     NoVersion {
@@ -181,6 +191,7 @@ impl Reason for DetectError {
             Self::Document(error) => error.reason(),
             Self::Layout(error) => error.reason(),
             Self::Supervisor { .. } => "SupervisorUnsupported",
+            Self::Untrusted { .. } => "ContainerdUntrusted",
             Self::NoVersion { .. } | Self::VersionUnsupported(_) => "VersionUnsupported",
             Self::Command(error) => error.reason(),
             Self::Root(error) => error.reason(),

@@ -52,11 +52,13 @@ pub fn candidates(root: &HostRoot) -> Candidates {
     }
 }
 
-/// The command line of the node's own kubelet: those inside containers (kind's nodes) serve other nodes.
+/// The command line of the node's own kubelet: those inside containers (kind's nodes) serve other nodes, and whatever an
+/// ordinary user calls kubelet has nothing to say about what root runs.
 fn kubelet(root: &HostRoot) -> Option<Vec<String>> {
     process::all(root)
         .into_iter()
         .filter(|pid| process::name(root, *pid).as_deref() == Some("kubelet"))
+        .filter(|pid| process::is_roots(root, *pid))
         .find(|pid| !process::is_in_inner_namespace(root, *pid))
         .map(|pid| process::arguments(root, pid))
 }

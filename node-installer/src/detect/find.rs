@@ -1,5 +1,6 @@
 //! The process that serves the kubelet's CRI socket, and what the host says about it. Runs nothing and asks it nothing.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::distribution::{self, Distribution};
@@ -103,6 +104,27 @@ fn at(root: &HostRoot, socket: &Path) -> Option<Found> {
     })
 }
 
+/// Refuses a program into which somebody other than root could have written: it is run as root.
+fn refuse_untrusted(root: &HostRoot, binary: &Path) -> Result<(), DetectError> {
+    let Ok(meta) = root.locate(binary)?.metadata() else {
+        // To run it says better what is wrong.
+        return Ok(());
+    };
+    // Who runs this is root on a node, and anybody in a test.
+    let trusted = [0, rustix::process::geteuid().as_raw()];
+    let why = if !trusted.contains(&meta.uid()) {
+        format!("belongs to the user {}", meta.uid())
+    } else if meta.mode() & 0o022 != 0 {
+        "can be written to by others than its owner".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(DetectError::Untrusted {
+        binary: binary.to_owned(),
+        why,
+    })
+}
+
 impl Found {
     /// Its root file, as its command line names it.
     pub fn config(&self, root: &HostRoot) -> Result<PathBuf, DetectError> {
@@ -148,7 +170,9 @@ impl Found {
             _ => "containerd",
         });
         let exists = root.locate(&named).is_ok_and(|local| local.exists());
-        Ok(if exists { named } else { executable.clone() })
+        let binary = if exists { named } else { executable.clone() };
+        refuse_untrusted(root, &binary)?;
+        Ok(binary)
     }
 
     /// Its systemd unit.

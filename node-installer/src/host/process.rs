@@ -86,6 +86,18 @@ pub fn is_in_inner_namespace(root: &HostRoot, pid: u32) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether a process is root's by all four of its user IDs (`Uid` of proc_pid_status(5)). A set-uid program is not: its
+/// name and its arguments are those of whoever started it.
+pub fn is_roots(root: &HostRoot, pid: u32) -> bool {
+    text(root, pid, "status")
+        .and_then(|status| {
+            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+            let mut ids = ids.split_whitespace();
+            Some(ids.clone().next().is_some() && ids.all(|id| id == "0"))
+        })
+        .unwrap_or(false)
+}
+
 /// The systemd service a process belongs to, by its cgroup.
 pub fn unit(root: &HostRoot, pid: u32) -> Option<String> {
     unit_of_cgroup(&text(root, pid, "cgroup")?)
@@ -141,8 +153,8 @@ pub fn init_start(root: &HostRoot) -> Option<String> {
     Some(format!("{}/{}", boot_id(root)?, start_time(root, 1)?))
 }
 
-/// Who serves a socket: the peer of a connection, or, when that is outside our PID namespace (the kernel then says 0),
-/// the process that holds the listening socket's inode.
+/// Which of root's processes serves a socket: the peer of a connection, or, when that is outside our PID namespace (the
+/// kernel then says 0), the process that holds the listening socket's inode. What any other user serves is not asked.
 pub fn owner_of_socket(root: &HostRoot, socket: &Path) -> Option<u32> {
     let local = root.locate(socket).ok()?;
     let stream = UnixStream::connect(local).ok()?;
@@ -151,13 +163,14 @@ pub fn owner_of_socket(root: &HostRoot, socket: &Path) -> Option<u32> {
     if own_identity(root).is_some_and(|(own, _)| own == std::process::id())
         && let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream)
     {
-        return u32::try_from(peer.pid.as_raw_nonzero().get()).ok();
+        let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).ok()?;
+        return is_roots(root, pid).then_some(pid);
     }
     let table = fs::read_to_string(root.local(Path::new("/proc/1/net/unix"))).ok()?;
     let inodes = listening_inodes(&table, &[socket, &root.resolve(socket).ok()?]);
     all(root)
         .into_iter()
-        .find(|pid| holds_any(root, *pid, &inodes))
+        .find(|pid| holds_any(root, *pid, &inodes) && is_roots(root, *pid))
 }
 
 /// Inodes of the listening sockets bound to one of the paths, from `/proc/net/unix` (proc_net(5)): the flag
@@ -260,6 +273,7 @@ mod tests {
             (std::process::id(), Some(started))
         );
         assert!(!arguments(&root, pid).is_empty());
+        assert_eq!(is_roots(&root, pid), rustix::process::geteuid().is_root());
         let init = init_start(&root).unwrap();
         assert!(init.starts_with(&boot_id(&root).unwrap()), "{init}");
         assert!(executable(&root, pid).unwrap().1);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,17 @@ impl Host {
         fs::write(self.local(path), bytes).unwrap();
     }
 
+    fn program(&self, path: &str, mode: u32) {
+        self.write(path, b"");
+        fs::set_permissions(self.local(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Gives a process to somebody: its real, effective, saved and file system user.
+    fn run_as(&self, pid: u32, users: &str) {
+        let status = format!("Name:\tx\nUid:\t{users}\nNSpid:\t{pid}\n");
+        self.write(&format!("/proc/{pid}/status"), status.as_bytes());
+    }
+
     fn process(&self, pid: u32, name: &str, executable: &str, arguments: &[&[u8]], unit: &str) {
         let proc = format!("/proc/{pid}");
         self.write(&format!("{proc}/comm"), format!("{name}\n").as_bytes());
@@ -62,7 +73,7 @@ impl Host {
         );
         self.write(
             &format!("{proc}/status"),
-            format!("Name:\t{name}\nNSpid:\t{pid}\n").as_bytes(),
+            format!("Name:\t{name}\nUid:\t0\t0\t0\t0\nNSpid:\t{pid}\n").as_bytes(),
         );
         symlink(executable, self.local(&format!("{proc}/exe"))).unwrap();
         symlink("/", self.local(&format!("{proc}/cwd"))).unwrap();
@@ -111,7 +122,7 @@ impl Host {
 
     fn k3s(&mut self, pid: u32) {
         let bin = "/var/lib/rancher/k3s/data/abc/bin";
-        self.write(&format!("{bin}/k3s"), b"");
+        self.program(&format!("{bin}/k3s"), 0o755);
         symlink("k3s", self.local(&format!("{bin}/containerd"))).unwrap();
         let config = b"/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
         let arguments: &[&[u8]] = &[
@@ -226,8 +237,73 @@ fn a_kubelet_inside_a_container_serves_another_node() {
             b"--container-runtime-endpoint=unix:///run/containerd/containerd.sock",
         ],
     );
-    host.write("/proc/700/status", b"Name:\tkubelet\nNSpid:\t700\t56\n");
+    host.write(
+        "/proc/700/status",
+        b"Name:\tkubelet\nUid:\t0\t0\t0\t0\nNSpid:\t700\t56\n",
+    );
     assert_eq!(host.found().pid, 900);
+}
+
+#[test]
+fn a_kubelet_of_an_ordinary_user_is_not_asked() {
+    let mut host = Host::new("systemd");
+    host.k3s(900);
+    host.containerd(300);
+    let asked = |users: &str| {
+        host.run_as(500, users);
+        host.found().pid
+    };
+    let arguments: &[&[u8]] = &[
+        b"kubelet",
+        b"--container-runtime-endpoint=unix:///run/containerd/containerd.sock",
+    ];
+    host.kubelet(500, arguments);
+    assert_eq!(asked("0\t0\t0\t0"), 300);
+    assert_eq!(asked("1000\t1000\t1000\t1000"), 900);
+    assert_eq!(
+        asked("1000\t0\t0\t0"),
+        900,
+        "a link of that name to a set-uid program"
+    );
+}
+
+#[test]
+fn what_an_ordinary_user_serves_is_not_taken_for_containerd() {
+    let mut host = Host::new("systemd");
+    host.containerd(300);
+    host.run_as(300, "1000\t1000\t1000\t1000");
+    let error = serving(&host.root()).unwrap_err();
+    assert_eq!(error.reason(), "ContainerdNotFound");
+    // The socket's inode counts wherever it is held; root's process is the one that is meant.
+    host.process(400, "containerd", "/usr/bin/containerd", &[], "x.service");
+    fs::create_dir_all(host.local("/proc/400/fd")).unwrap();
+    symlink("socket:[4300]", host.local("/proc/400/fd/3")).unwrap();
+    assert_eq!(host.found().pid, 400);
+}
+
+#[test]
+fn a_binary_that_others_can_write_to_is_not_run() {
+    let mut host = Host::new("systemd");
+    host.containerd(300);
+    let root = host.root();
+    let binary = || host.found().binary(&root).map(drop);
+    for (mode, trusted) in [(0o755, true), (0o555, true), (0o775, false), (0o757, false)] {
+        host.program("/usr/bin/containerd", mode);
+        let why = binary()
+            .err()
+            .map(|error| (error.reason(), error.to_string()));
+        assert_eq!(why.is_none(), trusted, "{mode:o}");
+        if let Some((reason, why)) = why {
+            assert_eq!(reason, "ContainerdUntrusted");
+            assert!(why.starts_with("/usr/bin/containerd, "), "{why}");
+        }
+    }
+    host.program("/usr/bin/containerd", 0o755);
+    // Only root can give a file away.
+    if chown(host.local("/usr/bin/containerd"), Some(1000), None).is_ok() {
+        let why = binary().unwrap_err().to_string();
+        assert!(why.contains("belongs to the user 1000"), "{why}");
+    }
 }
 
 #[test]
