@@ -15,7 +15,7 @@ use crate::crio::crun;
 use crate::detect;
 use crate::detect::server::Server;
 use crate::failure::Failure;
-use crate::host::mounts;
+use crate::host::{HostRoot, mounts};
 use crate::journal::{Installed, InstalledShim};
 use crate::payload::collect;
 use crate::payload::place::{self, Placed};
@@ -105,7 +105,7 @@ fn install_locked(
         report,
     )?;
     let unplace = |failure: Failure| {
-        placed.undo(session);
+        placed.undo(root);
         failure
     };
     if payload.is_some() {
@@ -134,10 +134,19 @@ fn install_locked(
         report,
     ) {
         Ok(()) => {}
-        Err(failure) if matches!(failure.outcome, Outcome::Refused | Outcome::RolledBack) => {
-            report.shim = None;
-            report.handlers.clear();
+        Err(failure) if failure.outcome == Outcome::Refused => {
+            forget(report);
             return Err(unplace(failure));
+        }
+        Err(failure) if failure.outcome == Outcome::RolledBack => {
+            forget(report);
+            if let Some(folder) = placed.undo_unless_used(root, needed(&found).as_ref()) {
+                report.note(format!(
+                    "{} stays: pods may run from it, which were started before the change was undone",
+                    folder.display()
+                ));
+            }
+            return Err(failure);
         }
         Err(failure) => return Err(failure),
     }
@@ -158,6 +167,12 @@ fn no_shims() -> Failure {
         "the kubelet uses CRI-O, which runs no shims of containerd: choose nodes with containerd, or a Shim with the source \
          adopt that names a crun with a Wasm engine on the node",
     )
+}
+
+/// A shim that does not stand on the node after all is not reported.
+fn forget(report: &mut Report) {
+    report.shim = None;
+    report.handlers.clear();
 }
 
 fn unchanged(names: &str, report: &mut Report) -> Result<(), Failure> {
@@ -282,10 +297,21 @@ struct OnNode {
 
 impl OnNode {
     /// Takes it away again.
-    fn undo(&self, session: &Session<'_>) {
+    fn undo(&self, root: &HostRoot) {
         if let Some(folder) = &self.new {
-            let _ = place::remove(&session.root, folder, &self.folders);
+            let _ = place::remove(root, folder, &self.folders);
         }
+    }
+
+    /// The same once containerd may have read of it: pods may have started from it, even if the change did not work in the
+    /// end. Returns the folder if it stays for them, or because the digests in use cannot be told (`None`); the next run
+    /// removes it then.
+    fn undo_unless_used(&self, root: &HostRoot, used: Option<&BTreeSet<String>>) -> Option<&Path> {
+        if used.is_none_or(|digests| digests.contains(&self.digest)) {
+            return self.new.as_deref();
+        }
+        self.undo(root);
+        None
     }
 }
 
@@ -331,16 +357,11 @@ fn place(
 /// Removes older payloads that no pod needs. Not being able to is no reason to fail: the next run tries again.
 fn collect_old(found: &Found<'_>, goal: Option<&Installed>, report: &mut Report) {
     report.enter("collect");
-    let (root, install_root) = (&found.session.root, &found.install_root);
-    let Ok(bundles) = collect::bundles(root, &found.state(), install_root) else {
+    let Some(mut needed) = needed(found) else {
         return;
     };
-    let Ok(mut recorded) = recorded(found) else {
-        return;
-    };
-    recorded.extend(goal.iter().flat_map(|goal| goal.digests().cloned()));
-    let needed = collect::needed(root, install_root, &bundles, &recorded);
-    match collect::collect(root, install_root, &needed) {
+    needed.extend(goal.iter().flat_map(|goal| goal.digests().cloned()));
+    match collect::collect(&found.session.root, &found.install_root, &needed) {
         Ok((removed, _)) if removed.is_empty() => {}
         Ok((removed, _)) => tracing::info!("removed {} old payloads", removed.len()),
         Err(error) => tracing::warn!(
@@ -348,6 +369,14 @@ fn collect_old(found: &Found<'_>, goal: Option<&Installed>, report: &mut Report)
             crate::failure::chain(&error)
         ),
     }
+}
+
+/// Digests of the payloads that processes, bundles or containerd's records need; `None` if they cannot be told.
+fn needed(found: &Found<'_>) -> Option<BTreeSet<String>> {
+    let (root, install_root) = (&found.session.root, &found.install_root);
+    let bundles = collect::bundles(root, &found.state(), install_root).ok()?;
+    let recorded = recorded(found).ok()?;
+    Some(collect::needed(root, install_root, &bundles, &recorded))
 }
 
 /// Digests that containerd's records of sandboxes name.
@@ -372,6 +401,43 @@ mod tests {
     use super::*;
     use crate::payload::SHIM;
     use rstest::rstest;
+    use std::fs;
+
+    #[test]
+    fn a_payload_stays_after_a_roll_back_while_a_pod_runs_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = HostRoot::new(dir.path()).unwrap();
+        let digest = crate::digest::of_bytes(b"payload");
+        let placed = OnNode {
+            new: Some(place::folder(Path::new("/opt/slipway"), &digest)),
+            folders: vec!["/opt".into(), "/opt/slipway".into()],
+            digest: digest.clone(),
+        };
+        let folder = root.local(placed.new.as_ref().unwrap());
+        fs::create_dir_all(&folder).unwrap();
+        // Started while the restart that timed out was under way.
+        let state = Path::new("/run/containerd");
+        let bundle = root.local(&state.join("io.containerd.runtime.v2.task/k8s.io/pod1"));
+        fs::create_dir_all(&bundle).unwrap();
+        let shim = format!("/opt/slipway/{digest}/{SHIM}");
+        fs::write(bundle.join("shim-binary-path"), shim).unwrap();
+        let used = || {
+            let install_root = Path::new("/opt/slipway");
+            let bundles = collect::bundles(&root, state, install_root).unwrap();
+            collect::needed(&root, install_root, &bundles, &BTreeSet::new())
+        };
+
+        let undo = |used: Option<BTreeSet<String>>| {
+            let stays = placed.undo_unless_used(&root, used.as_ref());
+            stays.map(Path::to_owned)
+        };
+        assert_eq!(undo(Some(used())), placed.new);
+        fs::remove_dir_all(&bundle).unwrap();
+        assert_eq!(undo(None), placed.new, "it cannot be told");
+        assert!(folder.exists());
+        assert_eq!(undo(Some(used())), None);
+        assert!(!dir.path().join("opt").exists());
+    }
 
     #[rstest]
     #[case(SHIM, (2, 4), None)]
