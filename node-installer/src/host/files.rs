@@ -214,14 +214,17 @@ pub fn create_folders(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(made)
 }
 
-/// Removes a folder if nothing is in it.
+/// Removes a folder if nothing is in it. A link that stands there by now, or a mount, is somebody's arrangement, and stays.
 pub fn remove_folder_if_empty(path: &Path) -> Result<(), FileError> {
     match fs::remove_dir(path) {
         Ok(()) => sync_folder(parent(path)),
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::DirectoryNotEmpty
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::ResourceBusy
             ) =>
         {
             Ok(())

@@ -203,8 +203,10 @@ fn holds_any(root: &HostRoot, pid: u32, sockets: &BTreeSet<String>) -> bool {
         })
 }
 
-/// Files below `folder` that some process executes or maps.
+/// Files below `folder` that some process executes or maps. The kernel knows no links: they are named, and the folder is
+/// taken, without.
 pub fn mapped_below(root: &HostRoot, folder: &Path) -> BTreeSet<PathBuf> {
+    let folder = &root.resolve(folder).unwrap_or_else(|_| folder.to_owned());
     let mut found = BTreeSet::new();
     for pid in all(root) {
         if let Some((path, _)) = executable(root, pid)

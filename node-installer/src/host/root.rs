@@ -131,6 +131,14 @@ impl HostRoot {
         Ok(resolved)
     }
 
+    /// The local path of a name itself: links on the way to it are resolved, and it is not followed if it is one.
+    pub fn entry(&self, host_path: &Path) -> Result<PathBuf, RootError> {
+        match (host_path.parent(), host_path.file_name()) {
+            (Some(folder), Some(name)) => Ok(self.locate(folder)?.join(name)),
+            _ => self.locate(host_path),
+        }
+    }
+
     /// The local path of a host path, links resolved.
     pub fn locate(&self, host_path: &Path) -> Result<PathBuf, RootError> {
         Ok(self.local(&self.resolve(host_path)?))

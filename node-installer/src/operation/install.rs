@@ -339,13 +339,16 @@ fn place(
     }
     let digest = found.any_digest();
     let folder = place::folder(&found.install_root, &digest);
-    let new = !root.local(&folder).exists();
+    let resolved = root
+        .resolve(&folder)
+        .map_err(|error| Failure::refused(&error))?;
+    let new = !root.local(&resolved).exists();
     let mut folders = Vec::new();
     if !is_bare {
         report.enter("place");
         folders = place::place_installer(root, &folder).map_err(refused)?;
         // The folder of the watchdog itself is no folder of ours to give back: it is collected.
-        folders.retain(|made| *made != folder);
+        folders.retain(|made| *made != resolved);
     }
     Ok(OnNode {
         new: (new && !is_bare).then_some(folder),

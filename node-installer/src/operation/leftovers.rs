@@ -54,19 +54,15 @@ pub(super) fn remove(found: &Found<'_>, wish: Leftovers, report: &mut Report) {
 }
 
 fn present(root: &HostRoot) -> Vec<(PathBuf, &'static str)> {
-    let there =
-        |folder: &Path| local(root, folder).is_some_and(|path| path.symlink_metadata().is_ok());
+    let there = |folder: &Path| {
+        root.entry(folder)
+            .is_ok_and(|path| path.symlink_metadata().is_ok())
+    };
     FOLDERS
         .iter()
         .map(|(folder, owner)| (PathBuf::from(folder), *owner))
         .filter(|(folder, _)| there(folder))
         .collect()
-}
-
-/// The folder itself, reached through links but not followed if it is one.
-fn local(root: &HostRoot, folder: &Path) -> Option<PathBuf> {
-    let parent = root.locate(folder.parent()?).ok()?;
-    Some(parent.join(folder.file_name()?))
 }
 
 fn remove_folder(root: &HostRoot, state: &Path, folder: &Path) -> Result<(), String> {
@@ -77,9 +73,7 @@ fn remove_folder(root: &HostRoot, state: &Path, folder: &Path) -> Result<(), Str
     if let Some(program) = process::mapped_below(root, folder).first() {
         return Err(format!("a process still runs {}", program.display()));
     }
-    let Some(local) = local(root, folder) else {
-        return Ok(());
-    };
+    let local = root.entry(folder).map_err(|error| error.to_string())?;
     // A link is somebody's arrangement: the name goes, and what it points to is not ours to judge.
     let removed = if local.is_symlink() {
         fs::remove_file(&local)

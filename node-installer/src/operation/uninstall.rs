@@ -37,7 +37,11 @@ pub(super) fn uninstall(args: &UninstallArgs, report: &mut Report) -> Result<(),
         .as_ref()
         .map_or(&args.node.install_root, |i| &i.install_root)
         .clone();
-    let lost = installed.is_none() && session.root.local(&install_root).exists();
+    let binaries = session
+        .root
+        .locate(&install_root)
+        .map_err(|error| Failure::refused(&error))?;
+    let lost = installed.is_none() && binaries.exists();
     let known = installed.as_ref();
     if !lost && known.is_none_or(|installed| !installed.shims.contains_key(&args.shim)) {
         // It was never installed, or all of it is gone: then a broken containerd is not ours to look at.
@@ -202,7 +206,6 @@ impl<'a> Leaving<'a> {
     /// Removes the binaries that no pod needs, and with the last shim the journal and the cache. Returns the payloads
     /// that should have gone and could not.
     fn collect(&self, found: &Found<'_>) -> Result<Vec<String>, Failure> {
-        let file_error = |error: files::FileError| Failure::failed(&error);
         let (session, install_root) = (found.session, &found.install_root);
         let state = found.state();
         let rest: BTreeSet<String> = self
@@ -223,8 +226,8 @@ impl<'a> Leaving<'a> {
             let bundles = collect::bundles(&session.root, &state, install_root)
                 .map_err(|error| Failure::failed(&error))?;
             let needed = collect::needed(&session.root, install_root, &bundles, &rest);
-            let (_, mut kept) =
-                collect::collect(&session.root, install_root, &needed).map_err(file_error)?;
+            let (_, mut kept) = collect::collect(&session.root, install_root, &needed)
+                .map_err(|error| Failure::failed(&error))?;
             kept.retain(&awaited);
             if kept.is_empty() || Instant::now() >= deadline {
                 break kept;
@@ -244,7 +247,9 @@ impl<'a> Leaving<'a> {
             .map(PathBuf::as_path)
             .chain([install_root.as_path(), Path::new("/run/slipway")])
         {
-            files::remove_folder_if_empty(&session.root.local(folder)).map_err(file_error)?;
+            let entry = session.root.entry(folder);
+            let entry = entry.map_err(|error| Failure::failed(&error))?;
+            files::remove_folder_if_empty(&entry).map_err(|error| Failure::failed(&error))?;
         }
         if kept.is_empty() {
             remove_runtime_folders(&session.root.local(Path::new("/run/slipway")));
@@ -267,7 +272,79 @@ fn remove_runtime_folders(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use clap::Parser as _;
+    use rstest::rstest;
+
     use super::*;
+    use crate::args::{Args, Command};
+    use crate::containerd::dump::Dump;
+    use crate::containerd::layout::Layout;
+    use crate::containerd::version::Version;
+    use crate::cri::CriStatus;
+    use crate::detect::Daemon;
+    use crate::detect::distribution::Distribution;
+    use crate::operation::session::daemon_record;
+
+    fn daemon() -> Daemon {
+        Daemon {
+            socket: "/run/containerd/containerd.sock".into(),
+            binary: "/usr/bin/containerd".into(),
+            config: "/etc/containerd/config.toml".into(),
+            state: None,
+            unit: "containerd.service".to_owned(),
+            version: Version {
+                major: 2,
+                minor: 1,
+                patch: 0,
+            },
+            distribution: Distribution::Generic,
+            layout: Layout::Own,
+            status: CriStatus::default(),
+            systemd_cgroup: true,
+        }
+    }
+
+    #[rstest]
+    #[case("/data/slipway")]
+    #[case("../data/slipway")]
+    fn a_link_as_install_root_loses_what_is_ours_and_stays(#[case] target: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let local = |path: &str| dir.path().join(path);
+        let payload = local("data/slipway").join(crate::digest::of_bytes(b"payload"));
+        fs::create_dir_all(&payload).unwrap();
+        for folder in ["opt", "run/containerd", "var/lib"] {
+            fs::create_dir_all(local(folder)).unwrap();
+        }
+        symlink(target, local("opt/slipway")).unwrap();
+        let host = dir.path().to_str().unwrap();
+        let line = ["x", "uninstall", "--shim", "slipway", "--host-root", host];
+        let Command::Uninstall(args) = Args::parse_from(line).command else {
+            panic!("not an uninstall")
+        };
+        let mut report = Report::new("uninstall");
+        let session = Session::begin(&args.node, &mut report).unwrap();
+        let daemon = daemon();
+        let found = Found {
+            session: &session,
+            record: daemon_record(&daemon),
+            daemon,
+            install_root: "/opt/slipway".into(),
+            installed: None,
+            dump: Dump::default(),
+        };
+
+        assert!(
+            Leaving::of(&found, "slipway")
+                .collect(&found)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(!payload.exists());
+        assert!(local("opt/slipway").is_symlink(), "it was there before us");
+        assert!(local("data/slipway").exists(), "and so was this");
+    }
 
     #[test]
     fn the_last_word_does_not_claim_more_than_was_done() {

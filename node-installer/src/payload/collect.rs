@@ -2,6 +2,8 @@
 //!
 //! On reload containerd looks for the binary a bundle names, and throws the pod away when it is gone
 //! (`loadShims`, `core/runtime/v2/shim_load.go`@v2.0), so an old payload stays as long as one pod made with it.
+//!
+//! The install root may be a link. Configuration and bundles name it as it was named to us, the kernel what it points to.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,6 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest;
+use crate::failure::Reason;
 use crate::host::files::{self, FileError, io_error};
 use crate::host::{HostRoot, process, root::RootError};
 
@@ -21,12 +24,33 @@ pub struct Bundle {
     pub shim: PathBuf,
 }
 
+/// Why payloads could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The path of the host.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl Reason for CollectError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::File(error) => error.reason(),
+            Self::Root(error) => error.reason(),
+        }
+    }
+}
+
 /// The bundles that name a binary below the install root: `<state>/<plugin>/<namespace>/<id>/shim-binary-path`.
 pub fn bundles(
     root: &HostRoot,
     state: &Path,
     install_root: &Path,
 ) -> Result<BTreeSet<Bundle>, RootError> {
+    let resolved = root.resolve(install_root)?;
     let mut found = BTreeSet::new();
     for plugin in subfolders(&root.locate(state)?) {
         for namespace in subfolders(&plugin) {
@@ -34,7 +58,7 @@ pub fn bundles(
                 let Some(shim) = read_shim_path(&bundle.join("shim-binary-path")) else {
                     continue;
                 };
-                if shim.starts_with(install_root) {
+                if shim.starts_with(install_root) || shim.starts_with(&resolved) {
                     let name = |path: &Path| {
                         path.file_name()
                             .unwrap_or_default()
@@ -59,13 +83,18 @@ pub fn needed<'a>(
     bundles: impl IntoIterator<Item = &'a Bundle>,
     recorded: &BTreeSet<String>,
 ) -> BTreeSet<String> {
+    let resolved = root
+        .resolve(install_root)
+        .unwrap_or_else(|_| install_root.to_owned());
+    let digest =
+        |path: PathBuf| digest_of(install_root, &path).or_else(|| digest_of(&resolved, &path));
     let own = process::own_identity(root).and_then(|(pid, _)| process::executable(root, pid));
     process::mapped_below(root, install_root)
         .into_iter()
         // The copy that runs this very code is not a pod.
         .filter(|path| own.as_ref().is_none_or(|(own, _)| own != path))
         .chain(bundles.into_iter().map(|bundle| bundle.shim.clone()))
-        .filter_map(|path| digest_of(install_root, &path))
+        .filter_map(digest)
         .chain(recorded.iter().cloned())
         .collect()
 }
@@ -75,8 +104,8 @@ pub fn collect(
     root: &HostRoot,
     install_root: &Path,
     needed: &BTreeSet<String>,
-) -> Result<(Vec<String>, Vec<String>), FileError> {
-    let base = root.local(install_root);
+) -> Result<(Vec<String>, Vec<String>), CollectError> {
+    let base = root.locate(install_root)?;
     let (mut removed, mut kept) = (Vec::new(), Vec::new());
     for folder in subfolders(&base) {
         let name = folder
@@ -133,6 +162,10 @@ fn read_shim_path(file: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
@@ -165,5 +198,42 @@ mod tests {
         let used = needed(&root, install_root, &BTreeSet::new(), &BTreeSet::new());
         assert_eq!(collect(&root, install_root, &used).unwrap().0, [old]);
         assert!(dir.path().join("opt/slipway/notes").exists(), "not ours");
+    }
+
+    #[rstest]
+    #[case("/data/slipway")]
+    #[case("../data/slipway")]
+    fn an_install_root_that_is_a_link_is_looked_through(#[case] target: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = HostRoot::new(dir.path()).unwrap();
+        let local = |path: &str| dir.path().join(path);
+        let [named, mapped, run, unused] =
+            [&b"named"[..], b"mapped", b"run", b"unused"].map(digest::of_bytes);
+        for name in [&named, &mapped, &run, &unused] {
+            fs::create_dir_all(local("data/slipway").join(name)).unwrap();
+        }
+        fs::create_dir(local("opt")).unwrap();
+        symlink(target, local("opt/slipway")).unwrap();
+        // The bundle has the path of the configuration, the kernel its own.
+        let bundle = local("run/containerd/io.containerd.runtime.v2.task/k8s.io/pod1");
+        fs::create_dir_all(&bundle).unwrap();
+        fs::write(
+            bundle.join("shim-binary-path"),
+            format!("/opt/slipway/{named}/x"),
+        )
+        .unwrap();
+        fs::create_dir_all(local("proc/77")).unwrap();
+        symlink(format!("/data/slipway/{run}/x"), local("proc/77/exe")).unwrap();
+        fs::write(
+            local("proc/77/maps"),
+            format!("0-1 r-xp 0 fd:03 9 /data/slipway/{mapped}/x\n"),
+        )
+        .unwrap();
+
+        let install_root = Path::new("/opt/slipway");
+        let found = bundles(&root, Path::new("/run/containerd"), install_root).unwrap();
+        let used = needed(&root, install_root, &found, &BTreeSet::new());
+        assert_eq!(used, BTreeSet::from([named, mapped, run]));
+        assert_eq!(collect(&root, install_root, &used).unwrap().0, [unused]);
     }
 }

@@ -123,7 +123,7 @@ impl Engine<'_> {
     /// Removes folders that were made for us and are empty again.
     pub(super) fn remove_folders(&self, folders: &[PathBuf]) -> Result<(), TransactionError> {
         for folder in folders.iter().rev() {
-            files::remove_folder_if_empty(&self.root.local(folder))?;
+            files::remove_folder_if_empty(&self.root.entry(folder)?)?;
         }
         Ok(())
     }
