@@ -6,6 +6,7 @@
 
 mod base;
 mod target;
+mod tidy;
 
 pub use base::BaseFile;
 pub use target::Target;
@@ -18,11 +19,10 @@ use crate::containerd::dump::Dump;
 use crate::containerd::handler::Handler;
 use crate::containerd::imports::Source;
 use crate::containerd::layout::Layout;
-use crate::containerd::leftovers::{self, Leftover};
-use crate::containerd::plan::{self, Observed, Plan, PlanError};
+use crate::containerd::leftovers::Leftover;
+use crate::containerd::plan::{self, Observed, Plan};
 use crate::containerd::schema::Schema;
 use crate::containerd::tables;
-use crate::containerd::template;
 use crate::containerd::validate::{self, ValidateError};
 use crate::containerd::version::Version;
 use crate::failure::Failure;
@@ -71,8 +71,10 @@ pub struct Configuration {
     plan: Option<Plan>,
     /// The files that are or shall be different.
     pub targets: Vec<Target>,
-    /// Tables of other installers, which the targets do not have any more if their removal was asked for.
-    pub leftovers: Vec<Leftover>,
+    /// Tables of other installers that the targets do not have any more.
+    gone: Vec<Leftover>,
+    /// Tables of theirs that stay: nobody asked for their removal, or a distribution would write them again.
+    pub staying: Vec<Leftover>,
     /// Sentences on tables that do not what they seem to.
     pub oddities: Vec<String>,
 }
@@ -85,12 +87,13 @@ impl Configuration {
     pub fn of(node: &Node<'_>, wish: Wish) -> Result<Self, Failure> {
         refuse_twice(&wish.shims)?;
         let mut files = base::files(node)?;
-        let (found, oddities) = tidy(&mut files, wish.leftovers)?;
+        let tidied = tidy::tidy(&mut files, node.layout, wish.leftovers)?;
         let shims = wish.shims.values();
         let handlers: Vec<Handler> = shims
             .clone()
             .flat_map(|shim| shim.handlers.iter().cloned())
             .collect();
+        tidy::refuse_staying(&tidied, wish.leftovers, &handlers)?;
         let local_image_pull = shims.clone().any(|shim| shim.local_image_pull)
             && node.version.knows_local_image_pull();
         let plan = if handlers.is_empty() && !local_image_pull {
@@ -116,8 +119,9 @@ impl Configuration {
             files,
             plan,
             targets,
-            leftovers: found,
-            oddities,
+            gone: tidied.gone,
+            staying: tidied.staying,
+            oddities: tidied.oddities,
         })
     }
 
@@ -175,7 +179,7 @@ impl Configuration {
         let stood = standing(node).map(|handler| &handler.name);
         let ours: BTreeSet<&str> = stood
             .chain(self.handlers.iter().map(|handler| &handler.name))
-            .chain(self.leftovers.iter().map(|leftover| &leftover.handler))
+            .chain(self.gone.iter().map(|leftover| &leftover.handler))
             .map(String::as_str)
             .collect();
         let config = &node.daemon.config;
@@ -289,23 +293,13 @@ impl Configuration {
             .collect();
         let absent = standing(node)
             .map(|handler| handler.name.clone())
-            .chain(self.removed().map(|leftover| leftover.handler.clone()))
+            .chain(self.gone.iter().map(|leftover| leftover.handler.clone()))
             .filter(|name| !present.contains_key(name) && !self.others.contains(name))
             .collect::<BTreeSet<String>>();
         Expectation {
             present,
             absent: absent.into_iter().collect(),
         }
-    }
-
-    /// Tables of other installers that the change takes away.
-    fn removed(&self) -> impl Iterator<Item = &Leftover> {
-        let gone = |leftover: &&Leftover| {
-            self.targets
-                .iter()
-                .any(|target| target.path == leftover.file && target.is_change())
-        };
-        self.leftovers.iter().filter(gone)
     }
 }
 
@@ -350,29 +344,6 @@ fn sources(files: &[BaseFile]) -> Vec<Source> {
             })
         })
         .collect()
-}
-
-/// Finds the tables of other installers, and takes them out of what the files hold without us if that was asked for.
-fn tidy(files: &mut [BaseFile], wish: Leftovers) -> Result<(Vec<Leftover>, Vec<String>), Failure> {
-    let (mut all, mut oddities) = (Vec::new(), Vec::new());
-    for file in files {
-        let Some((text, _)) = &mut file.base else {
-            continue;
-        };
-        // Not TOML before it is rendered.
-        if template::is_template(&file.path) {
-            continue;
-        }
-        let refused = |error| Failure::refused(&PlanError::Rewrite(error));
-        let (rest, found) = leftovers::remove(&file.path, text).map_err(refused)?;
-        // What a distribution writes, it would write again.
-        if wish == Leftovers::Remove && !file.generated {
-            *text = rest;
-        }
-        oddities.extend(leftovers::oddities(&file.path, text).map_err(refused)?);
-        all.extend(found);
-    }
-    Ok((all, oddities))
 }
 
 /// Two shims cannot have one handler: containerd would take whichever came last.

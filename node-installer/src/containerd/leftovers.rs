@@ -61,8 +61,24 @@ pub fn ignored_engine(runtime: &Item) -> Option<&str> {
     (kind.starts_with("io.containerd.runc.") && !engine.is_empty()).then_some(engine)
 }
 
-/// Takes the tables of other installers out of a file, and says which those were. Comments above a table go with it.
-pub fn remove(path: &Path, text: &str) -> Result<(String, Vec<Leftover>), RewriteError> {
+/// The first binary of another installer that a text names which is not TOML, outside of lines that are comments.
+pub fn named_in(text: &str) -> Option<(PathBuf, &'static str)> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let words = lines.flat_map(|line| line.split(['"', '\'', '=', ' ', '\t']));
+    words
+        .map(Path::new)
+        .find_map(|word| Some((word.to_owned(), owner_of(word)?)))
+}
+
+/// Takes tables of other installers out of a file, those that `goes` says, and tells of all of them. Comments above a table
+/// go with it.
+pub fn remove(
+    path: &Path,
+    text: &str,
+    goes: impl Fn(&Leftover) -> bool,
+) -> Result<(String, Vec<Leftover>), RewriteError> {
     let mut document = document::parse(path, text)?;
     let mut found = Vec::new();
     for schema in Schema::ANY {
@@ -80,14 +96,14 @@ pub fn remove(path: &Path, text: &str) -> Result<(String, Vec<Leftover>), Rewrit
                 });
             }
         }
-        for leftover in &found[before..] {
+        for leftover in found[before..].iter().filter(|left| goes(left)) {
             runtimes.remove(&leftover.handler);
         }
     }
-    let text = if found.is_empty() {
-        text.to_owned()
-    } else {
+    let text = if found.iter().any(goes) {
         document.to_string()
+    } else {
+        text.to_owned()
     };
     Ok((text, found))
 }
@@ -126,7 +142,9 @@ mod tests {
     #[test]
     fn their_tables_go_with_their_comments_and_the_others_stay() {
         let path = Path::new("/etc/containerd/config.toml");
-        let (rest, found) = remove(path, &format!("{KWASM}{RCM}")).unwrap();
+        let both = format!("{KWASM}{RCM}");
+        let remove = |text: &str| remove(path, text, |_| true).unwrap();
+        let (rest, found) = remove(&both);
         assert_eq!(rest, KWASM.split_once("\n\n").unwrap().0.to_owned() + "\n");
         let named: Vec<_> = found
             .iter()
@@ -136,7 +154,24 @@ mod tests {
             named,
             [("spin", "KWasm"), ("slight", "runtime-class-manager")]
         );
-        assert_eq!(remove(path, &rest).unwrap(), (rest, Vec::new()));
+        assert_eq!(remove(&rest), (rest, Vec::new()));
+
+        let slight = |left: &Leftover| left.handler == "slight";
+        let (rest, found) = super::remove(path, &both, slight).unwrap();
+        assert_eq!((rest.as_str(), found.len()), (KWASM, 2));
+        let (rest, _) = super::remove(path, &both, |_| false).unwrap();
+        assert_eq!(rest, both);
+    }
+
+    #[test]
+    fn a_template_is_searched_as_text() {
+        let named = |text: &str| named_in(text).map(|(program, _)| program);
+        let text = "{{ template \"base\" . }}\n# not /opt/rcm/bin/a\n[plugins.x]\nruntime_type=\"/opt/kwasm/bin/b\"\n";
+        assert_eq!(named(text), Some("/opt/kwasm/bin/b".into()));
+        assert_eq!(
+            named("runtime_type = '/opt/kwasm-other/b' # {{ . }}\n"),
+            None
+        );
     }
 
     #[test]

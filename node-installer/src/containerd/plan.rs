@@ -125,6 +125,32 @@ pub enum PlanError {
         /// The binary it names.
         program: PathBuf,
     },
+    /// A table of theirs in a template, which is text and not TOML.
+    #[error(
+        "{path} still names {program} of {owner}, and a template is edited by people only: take the tables of {owner} out of it, restart the unit that runs containerd, and install again"
+    )]
+    LeftInTemplate {
+        /// The template.
+        path: PathBuf,
+        /// Whose it is.
+        owner: &'static str,
+        /// The binary it names.
+        program: PathBuf,
+    },
+    /// A table of theirs in a file that a distribution writes, from something that is not known.
+    #[error(
+        "the handler {handler} is still defined in {path} by {owner} ({program}), and the distribution writes that file: take the table out of what it is made from, or move {program} away if the distribution looks for it there; then restart the unit that runs containerd, and install again"
+    )]
+    LeftInGenerated {
+        /// The handler.
+        handler: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Whose it is.
+        owner: &'static str,
+        /// The binary it names.
+        program: PathBuf,
+    },
     /// A table that looks like a Wasm runtime and is runc.
     #[error(
         "the handler {handler} in {path} is runc: containerd ignores its runtime_engine {engine:?}, so its pods run as native containers; take that table out"
@@ -161,7 +187,9 @@ impl Reason for PlanError {
             Self::HandlerTaken { .. } => "HandlerTaken",
             Self::OldRoot { .. } => "ConfigUnsupported",
             Self::NoTemplate(_) => "ConfigUnreadable",
-            Self::HandlerLeft { .. } => "HandlerLeft",
+            Self::HandlerLeft { .. }
+            | Self::LeftInTemplate { .. }
+            | Self::LeftInGenerated { .. } => "HandlerLeft",
             Self::HandlerBroken { .. } => "HandlerBroken",
             Self::TooOldForLocalPull(_) | Self::NoRoomForLocalPull(_) => "ConfigUnsupported",
             Self::DropInTaken(_) => "DropInTaken",

@@ -122,7 +122,7 @@ fn install_locked(
         .is_settled(&configuration, goal.as_ref())
         .map_err(unplace)?
     {
-        leftovers::remove(&found, spec.leftovers, report);
+        leftovers::remove(&found, &configuration, spec.leftovers, report);
         collect_old(&found, goal.as_ref(), report);
         return unchanged(&names, report);
     }
@@ -150,7 +150,7 @@ fn install_locked(
         }
         Err(failure) => return Err(failure),
     }
-    leftovers::remove(&found, spec.leftovers, report);
+    leftovers::remove(&found, &configuration, spec.leftovers, report);
     collect_old(&found, goal.as_ref(), report);
     report.end(
         Outcome::Done,

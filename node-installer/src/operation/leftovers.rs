@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::settle::Found;
 use crate::configuration::Configuration;
-use crate::containerd::leftovers::FOLDERS;
+use crate::containerd::leftovers::{FOLDERS, Leftover};
 use crate::host::{HostRoot, process};
 use crate::payload::collect;
 use crate::report::Report;
@@ -21,16 +21,16 @@ pub(super) fn note(
     wish: Leftovers,
     report: &mut Report,
 ) {
+    for left in &configuration.staying {
+        report.note(format!(
+            "the handler {} in {} is left from {} ({})",
+            left.handler,
+            left.file.display(),
+            left.owner,
+            left.program.display()
+        ));
+    }
     if wish == Leftovers::Keep {
-        for left in &configuration.leftovers {
-            report.note(format!(
-                "the handler {} in {} is left from {} ({})",
-                left.handler,
-                left.file.display(),
-                left.owner,
-                left.program.display()
-            ));
-        }
         for (folder, owner) in present(&found.session.root) {
             report.note(format!("{} is left from {owner}", folder.display()));
         }
@@ -40,16 +40,37 @@ pub(super) fn note(
     }
 }
 
-/// Removes the folders, if that was asked for and no pod needs them. The next run goes on with what could not go.
-pub(super) fn remove(found: &Found<'_>, wish: Leftovers, report: &mut Report) {
+/// Removes the folders, if that was asked for and no table and no pod needs them. The next run goes on with what could not
+/// go.
+pub(super) fn remove(
+    found: &Found<'_>,
+    configuration: &Configuration,
+    wish: Leftovers,
+    report: &mut Report,
+) {
     if wish == Leftovers::Keep {
         return;
     }
     for (folder, owner) in present(&found.session.root) {
-        match remove_folder(&found.session.root, &found.state(), &folder) {
+        let removed = refuse_named(&configuration.staying, &folder)
+            .and_then(|()| remove_folder(&found.session.root, &found.state(), &folder));
+        match removed {
             Ok(()) => report.note(format!("{} of {owner} was removed", folder.display())),
             Err(why) => report.note(format!("{} of {owner} stays: {why}", folder.display())),
         }
+    }
+}
+
+/// A handler whose table stays needs its binary.
+fn refuse_named(staying: &[Leftover], folder: &Path) -> Result<(), String> {
+    match staying.iter().find(|left| left.program.starts_with(folder)) {
+        None => Ok(()),
+        Some(left) => Err(format!(
+            "the handler {} in {} names {}",
+            left.handler,
+            left.file.display(),
+            left.program.display()
+        )),
     }
 }
 
@@ -86,6 +107,21 @@ fn remove_folder(root: &HostRoot, state: &Path, folder: &Path) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_stays_while_a_table_names_it() {
+        let staying = [Leftover {
+            handler: "spin".to_owned(),
+            file: "/etc/containerd/config.toml".into(),
+            program: "/opt/kwasm/bin/containerd-shim-spin-v1".into(),
+            owner: "KWasm",
+        }];
+        assert_eq!(
+            refuse_named(&staying, Path::new("/opt/kwasm")).unwrap_err(),
+            "the handler spin in /etc/containerd/config.toml names /opt/kwasm/bin/containerd-shim-spin-v1"
+        );
+        assert!(refuse_named(&staying, Path::new("/opt/rcm")).is_ok());
+    }
 
     #[test]
     fn a_folder_goes_once_no_pod_names_it() {

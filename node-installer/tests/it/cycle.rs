@@ -15,6 +15,7 @@ use slipway_node_installer::crio;
 use slipway_node_installer::detect::distribution::Distribution;
 use slipway_node_installer::host::HostRoot;
 use slipway_node_installer::journal::Journal;
+use slipway_node_installer::spec::Leftovers;
 
 use crate::nodes::Kind;
 
@@ -44,6 +45,8 @@ pub(crate) struct Cycle<'k> {
     /// What stands before every path of the node: nothing if `root` is its folder.
     prefix: String,
     pub(crate) journal: Journal,
+    /// What installs do with the tables of other installers.
+    pub(crate) leftovers: Leftovers,
     /// CRI-O's folder of drop-ins.
     pub(crate) drop_ins: Option<PathBuf>,
     reader: Reader,
@@ -68,6 +71,7 @@ impl<'k> Cycle<'k> {
         let drop_ins = (kind.distribution == Distribution::CriO)
             .then(|| PathBuf::from(format!("{prefix}{}", crio::daemon::FOLDER)));
         let node = Self {
+            leftovers: Leftovers::Keep,
             drop_ins,
             journal: Journal::of(&folder).unwrap(),
             folder,

@@ -27,7 +27,7 @@ fn version((major, minor): (u32, u32)) -> Version {
 
 /// A model of how containerd reads its files: 2.x merges sections, 1.x takes the last. The real ones judge in
 /// `tests/judge`.
-fn modelled(node: &Cycle<'_>) -> Meaning {
+pub(crate) fn modelled(node: &Cycle<'_>) -> Meaning {
     let sources = imports::load(&node.root, &node.path(node.kind.config))
         .map_err(|error| error.to_string())?;
     let mut runtimes = BTreeMap::new();

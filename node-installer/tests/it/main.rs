@@ -17,6 +17,7 @@ mod fake;
 mod fetch;
 mod golden;
 mod golden_matrix;
+mod leftovers;
 mod lifecycle;
 mod nodes;
 mod server;

@@ -111,7 +111,12 @@ impl Cycle<'_> {
         shims: Shims,
     ) -> Result<(Configuration, Option<Installed>), Failure> {
         self.with_node(|node| {
-            let leftovers = Leftovers::Keep;
+            // An uninstall leaves them alone.
+            let leftovers = if shims.is_empty() {
+                Leftovers::Keep
+            } else {
+                self.leftovers
+            };
             let configuration = Configuration::of(node, Wish { shims, leftovers })?;
             let goal = configuration.goal(node, &[], None)?;
             Ok((configuration, goal))
