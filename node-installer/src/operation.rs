@@ -3,6 +3,7 @@
 mod adopt;
 mod install;
 mod leftovers;
+mod placed;
 mod recover;
 mod restore;
 mod running;
