@@ -70,7 +70,7 @@ fn the_security_page_names_tests_that_are_there() {
     let code = page.split('`').skip(1).step_by(2);
     let tests: Vec<&str> = code
         .filter(|word| {
-            ["cri: ", "fuzz: ", "operator: ", "shim/"]
+            ["cri: ", "fuzz: ", "operator: ", "node-installer: ", "shim/"]
                 .iter()
                 .any(|start| word.starts_with(start))
         })
