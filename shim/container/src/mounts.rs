@@ -26,6 +26,10 @@ impl Deferred {
         self.0.push((mount, target.display().to_string()));
     }
 
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
+    }
+
     /// Makes them read-only.
     pub(crate) fn finish(self) -> Result<(), SetupError> {
         for (mount, target) in self.0 {
@@ -36,7 +40,14 @@ impl Deferred {
     }
 }
 
-/// Makes all mounts.
+/// The mounts before the cgroup's, and that with those after it: they are made in order.
+pub(crate) fn by_cgroup(mounts: &[Mount]) -> (&[Mount], &[Mount]) {
+    let is_cgroup = |mount: &Mount| matches!(mount.fstype.as_str(), "cgroup" | "cgroup2");
+    let first = mounts.iter().position(is_cgroup);
+    mounts.split_at(first.unwrap_or(mounts.len()))
+}
+
+/// Makes these mounts.
 pub(crate) fn make(
     root: &Root,
     mounts: &[Mount],

@@ -17,8 +17,8 @@ use crate::user::Users;
 /// `PROC_SUPER_MAGIC` (linux/magic.h).
 const PROC_MAGIC: i64 = 0x9fa0;
 
-/// Joins and makes the plan's namespaces, then sets what is theirs: host name, domain name, sysctls. Those it makes
-/// belong to the user namespace, if one is given.
+/// Joins and makes the plan's namespaces but the cgroup's, then sets what is theirs: host name, domain name, sysctls. Those
+/// it makes belong to the user namespace, if one is given.
 pub(crate) fn enter(plan: &Plan, users: Option<&Users>) -> Result<(), SetupError> {
     let mut joined: Vec<(OwnedFd, NamespaceKind, &Path)> = Vec::new();
     let mut made = UnshareFlags::empty();
@@ -31,6 +31,8 @@ pub(crate) fn enter(plan: &Plan, users: Option<&Users>) -> Result<(), SetupError
                         .when(|| format!("open the namespace {}", path.display()))?;
                 joined.push((descriptor, namespace.kind, path));
             }
+            // Its root is where the process is counted.
+            None if namespace.kind == NamespaceKind::Cgroup => {}
             None => {
                 made |= unshare_flag(namespace.kind);
                 new_network |= namespace.kind == NamespaceKind::Net;
@@ -61,6 +63,17 @@ pub(crate) fn enter(plan: &Plan, users: Option<&Users>) -> Result<(), SetupError
         set_sysctl(name, value).when(|| format!("set the sysctl {name} to {value:?}"))?;
     }
     Ok(())
+}
+
+/// Makes the cgroup namespace, if the plan has one of its own, whose root is the cgroup that this process is in.
+pub(crate) fn enter_cgroup(plan: &Plan) -> Result<(), SetupError> {
+    let mut namespaces = plan.namespaces.iter();
+    if !namespaces.any(|it| it.kind == NamespaceKind::Cgroup && it.path.is_none()) {
+        return Ok(());
+    }
+    // SAFETY: as in `enter`.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
+        .when(|| "make the cgroup namespace".to_owned())
 }
 
 fn unshare_flag(kind: NamespaceKind) -> UnshareFlags {

@@ -27,6 +27,7 @@ pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
         set_limits(&plan.process)?;
     }
     namespaces::enter(plan, users.as_ref())?;
+    namespaces::enter_cgroup(plan)?;
     empty_root().when(|| "make an empty root".to_owned())?;
     profile.map_or(Ok(()), apparmor::Change::apply)
 }
@@ -37,7 +38,8 @@ pub fn enter_sandbox(plan: &Plan) -> Result<(), SetupError> {
 /// # Errors
 /// [`SetupError`] saying what was being done to what.
 pub fn hold(plan: &Plan) -> Result<(), SetupError> {
-    namespaces::enter(plan, None)
+    namespaces::enter(plan, None)?;
+    namespaces::enter_cgroup(plan)
 }
 
 /// Leaves the node's file systems: an empty tmpfs becomes the root, and with the last mount of the old one this

@@ -12,7 +12,19 @@ fn main() -> ExitCode {
     // SAFETY: the pod process has put the control channel there.
     let mut channel = Channel::new(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
     let plan = match channel.recv() {
-        Ok((ToWorker::Plan(plan) | ToWorker::Join(plan), _)) => plan,
+        Ok((ToWorker::Plan(plan), _)) => {
+            // What fails need not wait for it.
+            let fails = plan
+                .process
+                .args
+                .first()
+                .is_some_and(|word| word == "fail-setup");
+            if !fails && !matches!(channel.recv(), Ok((ToWorker::Placed, _))) {
+                return ExitCode::from(70);
+            }
+            plan
+        }
+        Ok((ToWorker::Join(plan), _)) => plan,
         Ok((ToWorker::Probe(probe), _)) => {
             let answer = match slipway_shim_container::probe(&probe) {
                 Ok(native) => ToPod::Probed { native },

@@ -9,9 +9,12 @@ use crate::{Plan, Probe};
 /// From the pod process to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// What to become. The first message, but for `Probe`. The file of the cgroup's memory limit is attached where
-    /// there is one: a limit that was raised is read there.
+    /// What to become. The first message, but for `Join` and `Probe`. It comes while the worker is still on its way into
+    /// its cgroup.
     Plan(Box<Plan>),
+    /// After `Plan`: the worker is in its cgroup. The file of the cgroup's memory limit is attached where there is one: a
+    /// limit that was raised is read there.
+    Placed,
     /// Another process of a container that stands: instead of `Plan`. Only `process`, `seccomp` and `limits` of it
     /// count. The directory `/proc/<pid>` of the container's first process is attached: it leads to its namespaces,
     /// and to nothing once that process has ended.

@@ -81,15 +81,19 @@ fn lost(error: &GaveUp) -> i32 {
 /// Sets up the container and its guest. `Ok(Err(_))` is a guest that cannot be run, which the user is told
 /// when the container is started.
 fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
-    let (plan, joined, memory_limit) = match channel.recv()? {
-        (ToWorker::Plan(plan), limit) => (plan, None, limit.map(File::from)),
-        (ToWorker::Join(plan), Some(container)) => (plan, Some(container), None),
+    let (plan, joined) = match channel.recv()? {
+        (ToWorker::Plan(plan), _) => (plan, None),
+        (ToWorker::Join(plan), Some(container)) => (plan, Some(container)),
         (ToWorker::Probe(asked), _) => probe::answer(channel, &asked),
         (other, _) => return Err(unexpected(&other)),
     };
     signals::end_at_once().map_err(GaveUp::Signals)?;
+    let mut memory_limit = None;
     match &joined {
-        None => enter(&plan)?,
+        None => enter(&plan, || {
+            memory_limit = placed(channel)?;
+            Ok::<_, GaveUp>(())
+        })?,
         Some(container) => join(&plan, container.as_fd())?,
     }
     // Opens this process's own page map if the kernel can scan it: for servers, and as root only.
@@ -119,6 +123,14 @@ fn prepare(channel: &mut Channel) -> Result<Result<Work, Ending>, GaveUp> {
     };
     seal(&plan, profile)?;
     Ok(prepared.map(Work::Guest))
+}
+
+/// Waits until this process is in its cgroup, and gives the file of its memory limit.
+fn placed(channel: &mut Channel) -> Result<Option<File>, GaveUp> {
+    match channel.recv()? {
+        (ToWorker::Placed, limit) => Ok(limit.map(File::from)),
+        (other, _) => Err(unexpected(&other)),
+    }
 }
 
 fn profile(options: &Options) -> Profile {
@@ -204,6 +216,7 @@ fn unopened(error: &ModuleError) -> Ending {
 fn unexpected(message: &ToWorker) -> GaveUp {
     GaveUp::Unexpected(match message {
         ToWorker::Plan(_) => "Plan",
+        ToWorker::Placed => "Placed",
         ToWorker::Join(_) => "Join",
         ToWorker::Probe(_) => "Probe",
         ToWorker::Code => "Code",

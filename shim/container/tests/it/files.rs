@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
-use slipway_shim_container::enter;
 use slipway_shim_spec::RootfsMount;
 
+use crate::child::enter;
 use crate::child::{self, Ended, text};
 use crate::config::Bundle;
 

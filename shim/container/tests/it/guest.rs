@@ -6,8 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::ptr::null_mut;
 
 use serde_json::json;
-use slipway_shim_container::{Profile, drop_privileges, enter, seal};
+use slipway_shim_container::{Profile, drop_privileges, seal};
 
+use crate::child::enter;
 use crate::child::{self, text};
 use crate::config::Bundle;
 

@@ -1,7 +1,8 @@
 //! Finding the wasm file from inside.
 
-use slipway_shim_container::{drop_privileges, enter, open_module};
+use slipway_shim_container::{drop_privileges, open_module};
 
+use crate::child::enter;
 use crate::child::{self, text};
 use crate::config::Bundle;
 

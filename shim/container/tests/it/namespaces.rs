@@ -5,8 +5,9 @@ use std::io::Read;
 use std::os::fd::AsFd;
 
 use serde_json::json;
-use slipway_shim_container::{drop_privileges, enter, join};
+use slipway_shim_container::{drop_privileges, join};
 
+use crate::child::enter;
 use crate::child::{self, text};
 use crate::config::Bundle;
 

@@ -3,8 +3,9 @@
 use std::fs;
 
 use serde_json::json;
-use slipway_shim_container::{USABLE_CAPABILITIES, drop_privileges, enter, enter_sandbox};
+use slipway_shim_container::{USABLE_CAPABILITIES, drop_privileges, enter_sandbox};
 
+use crate::child::enter;
 use crate::child::{self, text};
 use crate::config::Bundle;
 

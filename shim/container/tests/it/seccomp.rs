@@ -1,8 +1,9 @@
 //! Filters in the kernel.
 
 use serde_json::{Value, json};
-use slipway_shim_container::{Profile, drop_privileges, enter, seal};
+use slipway_shim_container::{Profile, drop_privileges, seal};
 
+use crate::child::enter;
 use crate::child::{self, Ended, text};
 use crate::config::Bundle;
 

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
-use slipway_shim_container::{drop_privileges, enter, enter_sandbox, join};
+use slipway_shim_container::{drop_privileges, enter_sandbox, join};
 use slipway_shim_spec::{RootfsMount, Spec};
 
+use crate::child::enter;
 use crate::child::{self, text};
 use crate::config::Bundle;
 

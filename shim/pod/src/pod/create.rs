@@ -8,7 +8,7 @@ use prost::Message;
 use slipway_shim_cache::Namespace;
 use slipway_shim_cgroup::{Cgroup, CgroupsPath, Hierarchies, Resources};
 use slipway_shim_spec::{ContainerType, PidNamespace, RootfsMount, Spec};
-use slipway_shim_wire::{Plan, ToWorker};
+use slipway_shim_wire::{ChannelError, Plan, ToWorker};
 
 use super::Pod;
 use crate::api::task::CreateTaskRequest;
@@ -130,7 +130,19 @@ impl Pod {
         };
         let id = request.id.clone();
         let options = plan.options.clone();
-        let order = (!sandbox).then(|| (ToWorker::Plan(Box::new(plan)), None));
+        let order = (!sandbox).then_some((ToWorker::Placed, None));
+        // It is set up on its way into the cgroup. One that has ended already is reaped, and then its status is told.
+        let sent = match kind.channel() {
+            Some(channel) => channel.send(&ToWorker::Plan(Box::new(plan)), None),
+            None => Ok(()),
+        };
+        let failure = failure.or_else(|| match sent {
+            Ok(()) | Err(ChannelError::Closed) => None,
+            Err(error) => {
+                let message = format!("task {}: {error}", request.id);
+                Some(Status::new(Code::Internal, message))
+            }
+        });
         let task = Task {
             id: id.clone(),
             options,

@@ -190,8 +190,7 @@ impl Pod {
         let (ready, ticket) = (setup.ready, setup.ticket);
         if let Some((order, attached)) = order {
             let attached = match &order {
-                // There is a limit to be found only now that the process is in its cgroup.
-                ToWorker::Plan(_) => self.memory_limit(&id.task),
+                ToWorker::Placed => self.memory_limit(&id.task),
                 _ => attached,
             };
             let channel = self.tasks.process(id).and_then(|it| it.kind.channel());

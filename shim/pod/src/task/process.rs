@@ -120,7 +120,7 @@ pub struct Setup {
     pub placement: Option<Placement>,
     /// Whether that has arrived.
     pub placed: bool,
-    /// What a worker is told first, once it is in its cgroup, and the descriptor that goes with it.
+    /// What a worker is told once it is in its cgroup, and the descriptor that goes with it.
     pub order: Option<(ToWorker, Option<OwnedFd>)>,
     /// Whether the process says that it stands.
     pub ready: bool,

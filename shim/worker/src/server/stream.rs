@@ -151,7 +151,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let request = b"GET /a/path/that/is/long HTTP/1.1\r\n\r\n";
-        std::io::Write::write_all(&mut client, request).unwrap();
+        io::Write::write_all(&mut client, request).unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let mut stream = Stream::new(server, &Arc::new(Motion::new()));
         assert_eq!(stream.protocol().await.unwrap(), Protocol::Http1);

@@ -81,6 +81,16 @@ impl Pod {
             .unwrap();
     }
 
+    /// That of a container that runs this, which is in its cgroup already.
+    fn sends_plan(&self, args: &[&str]) {
+        self.sends(self.plan(args));
+    }
+
+    fn sends(&self, plan: Plan) {
+        self.send(&ToWorker::Plan(Box::new(plan)), None);
+        self.send(&ToWorker::Placed, None);
+    }
+
     fn receive(&mut self) -> (ToPod, Option<OwnedFd>) {
         self.channel.recv().unwrap()
     }
@@ -139,7 +149,7 @@ fn spawn(channel: &OwnedFd) -> Child {
 #[test]
 fn a_container_runs_from_plan_to_exit_status() {
     let mut pod = Pod::new();
-    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.sends_plan(&["/app.wasm"]);
     let (need, module) = pod.receive();
     let expected = ToPod::NeedCode {
         path: "/app.wasm".into(),
@@ -159,7 +169,7 @@ fn a_container_runs_from_plan_to_exit_status() {
 #[test]
 fn a_component_is_mapped_by_an_unprivileged_worker() {
     let mut pod = Pod::new();
-    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.sends_plan(&["/app.wasm"]);
     pod.receive();
     let code = File::open(Guests::new().compile(&command("0.2.6", "", 1))).unwrap();
     pod.send(&ToWorker::Code, Some(&code));
@@ -171,7 +181,7 @@ fn a_component_is_mapped_by_an_unprivileged_worker() {
 #[test]
 fn a_running_worker_holds_nothing_of_the_node() {
     let mut pod = Pod::new();
-    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.sends_plan(&["/app.wasm"]);
     pod.receive();
     let endless = r#"(module (func (export "_start") (loop (br 0))) (memory (export "memory") 1))"#;
     let code = File::open(Guests::new().compile(endless)).unwrap();
@@ -217,7 +227,8 @@ fn a_raised_memory_limit_lets_the_guest_grow() {
         let limit = pod.root.path().join("tmp/memory.max");
         fs::write(&limit, "33554432\n").unwrap();
         let file = File::open(&limit).unwrap();
-        pod.send(&ToWorker::Plan(Box::new(plan)), Some(&file));
+        pod.send(&ToWorker::Plan(Box::new(plan)), None);
+        pod.send(&ToWorker::Placed, Some(&file));
         pod.receive();
         fs::write(&limit, now).unwrap();
         let code = File::open(Guests::new().compile(GROW)).unwrap();
@@ -229,7 +240,7 @@ fn a_raised_memory_limit_lets_the_guest_grow() {
 #[test]
 fn a_missing_file_is_said_after_go_and_in_the_termination_message() {
     let mut pod = Pod::new();
-    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/none.wasm"]))), None);
+    pod.sends_plan(&["/none.wasm"]);
     // A layer of the image might be meant; here it has none.
     let ToPod::NeedImage {
         named,
@@ -253,7 +264,7 @@ fn a_missing_file_is_said_after_go_and_in_the_termination_message() {
 #[test]
 fn why_there_is_no_code_is_said_after_go() {
     let mut pod = Pod::new();
-    pod.send(&ToWorker::Plan(Box::new(pod.plan(&["/app.wasm"]))), None);
+    pod.sends_plan(&["/app.wasm"]);
     pod.receive();
     let refusal = ToWorker::NoCode {
         exit_code: 126,
@@ -271,7 +282,7 @@ fn a_container_that_cannot_be_set_up_says_what_failed() {
     let mut pod = Pod::new();
     let mut plan = pod.plan(&["/app.wasm"]);
     plan.mounts[0].fstype = "nosuchfs".into();
-    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    pod.sends(plan);
     let (ToPod::SetupFailed { message }, _) = pod.receive() else {
         panic!("a plan that cannot be carried out was");
     };
@@ -293,7 +304,7 @@ fn an_annotation_that_is_wrong_is_an_exit() {
     let pod = Pod::new();
     let mut plan = pod.plan(&["/app.wasm"]);
     plan.annotations = vec![("slipway.dev/network".into(), "host".into())];
-    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    pod.sends(plan);
     let (status, _, stderr, message) = pod.go();
     assert_eq!(status, Some(126));
     let expected = "annotation slipway.dev/network: expected pod or none, found \"host\"";
@@ -307,7 +318,7 @@ fn an_annotation_that_is_not_known_is_a_warning() {
     let mut plan = pod.plan(&["/app.wasm"]);
     plan.annotations = vec![("slipway.dev/netwrok".into(), "none".into())];
     plan.options = "http_reuse = 1".into();
-    pod.send(&ToWorker::Plan(Box::new(plan)), None);
+    pod.sends(plan);
     pod.receive();
     let code = File::open(Guests::new().compile(HELLO)).unwrap();
     pod.send(&ToWorker::Code, Some(&code));
