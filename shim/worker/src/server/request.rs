@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -21,6 +22,10 @@ use super::connection::Surroundings;
 use super::motion::Motion;
 use super::progress::{Answering, Arriving, Progress, Stuck};
 use crate::ending::{explain, say};
+
+/// How long is read what a guest writes as the body of its answer to `HEAD`, at most: so long is a body that ends not cut
+/// short, and one that does not end holds up neither its turn nor the server's end.
+const UNWANTED: Duration = Duration::from_secs(5);
 
 /// What the guest gives: an answer, or the name of an error.
 pub(super) type Told = Result<Response<WasiBody>, String>;
@@ -39,7 +44,10 @@ pub(super) async fn answer(surroundings: &Surroundings, request: Request<Incomin
     }
     let head = request.method() == Method::HEAD;
     let answer = match respond(surroundings, request).await {
-        Ok(answer) if head => without_body(answer),
+        Ok(answer) if head => {
+            let limit = surroundings.handler.patience.request;
+            without_body(answer, limit.map_or(UNWANTED, |limit| limit.min(UNWANTED)))
+        }
         Ok(answer) => answer,
         Err(status) => plain(status),
     };
@@ -208,11 +216,16 @@ fn name_host(request: &mut Request<Incoming>, local: Option<SocketAddr>) {
     }
 }
 
-/// The answer to `HEAD`. What the guest writes is read, so that it can write it.
-fn without_body(answer: Answer) -> Answer {
+/// The answer to `HEAD`. What the guest writes is read for a while, so that it can write it; then it is as if its client
+/// had gone.
+fn without_body(answer: Answer, limit: Duration) -> Answer {
     let (head, mut body) = answer.into_parts();
     if !body.is_end_stream() {
-        tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+        tokio::spawn(async move {
+            let read = async { while let Some(Ok(_)) = body.frame().await {} };
+            // Who is still writing then is told so by the body's end here.
+            let _ = tokio::time::timeout(limit, read).await;
+        });
     }
     Response::from_parts(head, Answering::ours(Nothing.boxed_unsync()))
 }

@@ -22,6 +22,12 @@ const SERVER: &str = include_str!("server/server.wat");
 /// The same of WASI 0.3.
 const SERVER_0_3: &str = include_str!("server/server-0.3.wat");
 
+/// Answers with bodies, and with lines on stdout, as the text says; between the two parts of one of its answers there is
+/// so much time.
+fn streams(wait: Duration) -> String {
+    include_str!("server/streams.wat").replace("WAIT", &wait.as_nanos().to_string())
+}
+
 struct Server {
     child: Child,
     address: SocketAddr,

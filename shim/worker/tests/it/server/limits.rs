@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
-use super::Server;
+use super::{Server, streams};
 use crate::{eventually, lossy};
 
 #[test]
@@ -72,6 +73,25 @@ fn more_than_can_wait_are_told_to_come_again() {
         );
     }
     assert!(answered.try_recv().is_err());
+}
+
+#[test]
+fn an_answer_to_head_that_does_not_end_gives_its_turn_back() {
+    let options = ["http-concurrency=1", "http-request-timeout=2s"];
+    let server = Server::of(&streams(Duration::ZERO), &options);
+    let head = "HEAD /stream HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut asked = server.connect();
+    asked.write_all(head.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(&asked).read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    eventually("a turn", || {
+        (server.status("/") == "HTTP/1.1 200 OK").then_some(())
+    });
+    // Once more, while its connection is open still.
+    asked.write_all(head.as_bytes()).unwrap();
+    server.stop();
+    assert_eq!(server.end().0, Some(0));
 }
 
 #[test]
