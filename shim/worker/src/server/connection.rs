@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::motion::{Motion, silent_for};
+use super::motion::{Motion, silent_for, still_for};
 use super::stream::{Protocol, Stream};
 use super::{Handler, request};
 
@@ -29,7 +29,8 @@ const SEND_BUFFER: usize = 128 << 10;
 /// How long a drained connection may still bring a request: one that was on its way when the server was
 /// told to stop is answered, with `Connection: close`.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a drained connection may be silent with a request half come or an answer half gone.
+/// How long a drained connection may be silent with a request half come, or an answer half gone that its client does not
+/// take. A guest may take its time for the rest of one.
 const LAST_SILENCE: Duration = Duration::from_secs(5);
 
 /// What a connection is given.
@@ -74,7 +75,8 @@ pub(super) async fn serve(
     }
 }
 
-/// Ends when the connection has been silent for too long.
+/// Ends when the connection has been silent for too long. That of a guest is told apart only when the server ends: before,
+/// the same time ends the guest.
 async fn silence(surroundings: &Surroundings) {
     let motion = &surroundings.motion;
     let idle = surroundings.handler.idle_timeout;
@@ -84,11 +86,14 @@ async fn silence(surroundings: &Surroundings) {
             None => std::future::pending().await,
         }
     };
+    let last = async {
+        surroundings.told_to_stop().await;
+        still_for(motion, LAST_SILENCE).await;
+    };
     tokio::select! {
-        () = idle => return,
-        () = surroundings.told_to_stop() => {}
+        () = idle => {}
+        () = last => {}
     }
-    silent_for(motion, LAST_SILENCE).await;
 }
 
 /// What a client does wrong, or that it went away, is not the container's log's business: results are not

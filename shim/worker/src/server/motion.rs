@@ -13,6 +13,8 @@ pub(super) struct Motion {
     /// Nanoseconds since then.
     last: AtomicU64,
     waiting: AtomicUsize,
+    /// Answers that have begun, and of which the guest owes the next part.
+    owed: AtomicUsize,
     /// Requests whose answers are not complete.
     serving: AtomicUsize,
     leave: watch::Sender<bool>,
@@ -30,6 +32,7 @@ impl Motion {
             begun: now.checked_sub(ago).unwrap_or(now),
             last: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
+            owed: AtomicUsize::new(0),
             serving: AtomicUsize::new(0),
             leave: watch::Sender::new(false),
         }
@@ -54,10 +57,22 @@ impl Motion {
         Duration::from_nanos(self.now().saturating_sub(self.last.load(Ordering::Relaxed)))
     }
 
+    /// For how long nothing has moved though it could have; not at all while a client waits for the guest, be it in the
+    /// middle of an answer.
+    pub(super) fn stillness(&self) -> Duration {
+        if self.owed.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        self.silence()
+    }
+
     /// A request is served until the value is dropped.
     pub(super) fn serve(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
-        Serving(Arc::clone(self))
+        Serving {
+            motion: Arc::clone(self),
+            owing: false,
+        }
     }
 
     /// For how long nothing has moved, if no request is being served.
@@ -95,18 +110,47 @@ impl Drop for Waiting<'_> {
 }
 
 /// See [`Motion::serve`].
-pub(super) struct Serving(Arc<Motion>);
+pub(super) struct Serving {
+    motion: Arc<Motion>,
+    owing: bool,
+}
+
+impl Serving {
+    /// Whether the guest owes the next part of the answer now.
+    pub(super) fn owes(&mut self, owing: bool) {
+        if self.owing == owing {
+            return;
+        }
+        self.owing = owing;
+        if owing {
+            self.motion.owed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.motion.moved();
+            self.motion.owed.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        self.owes(false);
+        self.motion.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Ends when nothing has moved for so long.
 pub(super) async fn silent_for(motion: &Motion, limit: Duration) {
+    reaches(limit, || motion.silence()).await;
+}
+
+/// Ends when nothing has moved for so long, and no guest owes anything.
+pub(super) async fn still_for(motion: &Motion, limit: Duration) {
+    reaches(limit, || motion.stillness()).await;
+}
+
+async fn reaches(limit: Duration, silence: impl Fn() -> Duration) {
     loop {
-        let silence = motion.silence();
+        let silence = silence();
         // A millisecond more than left, since a timer may be early by less.
         match limit.checked_sub(silence) {
             None | Some(Duration::ZERO) => return,
@@ -127,5 +171,24 @@ mod tests {
         assert_eq!(motion.silence(), Duration::ZERO);
         drop(waiting);
         assert!(motion.silence() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_answer_of_which_the_guest_owes_a_part_is_silence_but_no_stillness() {
+        let minute = Duration::from_secs(60);
+        let motion = Arc::new(Motion::begun(minute));
+        let (mut one, mut other) = (motion.serve(), motion.serve());
+        assert!(motion.stillness() >= minute);
+        one.owes(true);
+        one.owes(true);
+        other.owes(true);
+        assert!(motion.silence() >= minute);
+        one.owes(false);
+        assert_eq!(motion.stillness(), Duration::ZERO);
+        // As when its client has gone.
+        drop(other);
+        assert!(motion.stillness() < minute);
+        motion.last.store(0, Ordering::Relaxed);
+        assert!(motion.stillness() >= minute);
     }
 }

@@ -140,13 +140,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Arriving<B> {
 pub(super) struct Answering {
     body: WasiBody,
     progress: Option<Arc<Progress>>,
-    _serving: Option<Serving>,
+    serving: Option<Serving>,
 }
 
 impl Answering {
-    /// The same, which keeps its connection from being taken for idle.
+    /// The same, which keeps its connection from being taken for idle, and from being given up while the guest owes a part.
     pub(super) fn held(mut self, serving: Serving) -> Self {
-        self._serving = Some(serving);
+        self.serving = Some(serving);
         self
     }
 
@@ -156,7 +156,7 @@ impl Answering {
         Self {
             body,
             progress: Some(progress),
-            _serving: None,
+            serving: None,
         }
     }
 
@@ -165,7 +165,7 @@ impl Answering {
         Self {
             body,
             progress: None,
-            _serving: None,
+            serving: None,
         }
     }
 
@@ -190,7 +190,12 @@ impl Body for Answering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        // Only asked for what the client can take.
+        if let Some(serving) = &mut self.serving {
+            serving.owes(frame.is_pending());
+        }
+        let frame = ready!(frame);
         if frame.is_some() {
             self.tell(ANSWERING);
         }

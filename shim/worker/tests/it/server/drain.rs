@@ -1,9 +1,12 @@
 //! Being told to stop.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::time::Duration;
 
-use super::Server;
+use http_body_util::BodyExt;
+
 use super::protocol::{Http2, runtime};
+use super::{Server, streams};
 
 #[test]
 fn a_request_that_has_begun_is_answered_before_the_end() {
@@ -59,6 +62,38 @@ fn a_head_that_stays_half_does_not_hold_up_the_end() {
     server.stop();
     assert_eq!(server.end(), (Some(0), String::new()));
     drop((stalled, silent));
+}
+
+#[test]
+fn an_answer_that_has_begun_is_finished_though_the_guest_takes_its_time() {
+    // Longer than a client that does not take its answer is waited for.
+    let server = Server::of(&streams(Duration::from_secs(7)), &[]);
+    let mut first = BufReader::new(server.ask("/late"));
+    let mut answer = String::new();
+    while !answer.ends_with("\r\nfirst\r\n") {
+        assert!(first.read_line(&mut answer).unwrap() > 0, "{answer}");
+    }
+    runtime().block_on(async {
+        let mut client = Http2::connect(server.address).await;
+        let second = client.begin("/late").await.unwrap();
+        server.stop();
+        let body = second.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "firstlast");
+    });
+    first.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("4\r\nlast\r\n0\r\n\r\n"), "{answer}");
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn an_answer_that_nobody_takes_does_not_hold_up_the_end() {
+    let server = Server::of(&streams(Duration::ZERO), &[]);
+    let mut stalled = BufReader::new(server.ask("/stream"));
+    let mut line = String::new();
+    stalled.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    server.stop();
+    assert_eq!(server.end(), (Some(0), String::new()));
 }
 
 #[test]
