@@ -8,6 +8,8 @@ use slipway_shim_wire::{EXIT_NOT_RUNNABLE, EXIT_TRAP, TERMINATION_LOG};
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::log;
+
 /// The most that a termination message holds (Kubernetes API, `ContainerStateTerminated.message`).
 const MESSAGE: usize = 4096;
 
@@ -66,16 +68,23 @@ impl Ending {
     pub fn tell(&self) -> i32 {
         if let Some(message) = &self.message {
             say(message);
+            if let Some(log) = log::stderr() {
+                log.settle();
+            }
             note(Path::new(TERMINATION_LOG), message);
         }
         self.status
     }
 }
 
-/// Writes to the container's log.
+/// Writes to the container's log. A server does not wait for who reads it.
 pub(crate) fn say(message: &str) {
+    let line = format!("slipway: {message}\n");
     // Nobody is left to be told if the log is gone.
-    let _ = std::io::stderr().write_all(format!("slipway: {message}\n").as_bytes());
+    let _ = match log::stderr() {
+        Some(log) => log.tell(&line),
+        None => std::io::stderr().write_all(line.as_bytes()),
+    };
 }
 
 /// A trap with the guest's backtrace, or what an import failed with.

@@ -6,24 +6,68 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use slipway_shim_options::Network;
+use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::cli::{InputFile, OutputFile};
+use wasmtime_wasi::cli::{InputFile, IsTerminal, OutputFile, StdoutStream};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::OutputStream;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::Invocation;
+use crate::log::Log;
 use crate::memory::Share;
 use crate::outbound::Outbound;
 
-/// What all instances share: the container's output, directories and configuration. Bytes go to the descriptors as
-/// the guest writes them: nothing is kept back that a sudden end could lose.
+/// Where a guest's output goes.
+#[derive(Clone)]
+enum Output {
+    /// To the descriptor, as the guest writes it: nothing is kept back that a sudden end could lose.
+    File(OutputFile),
+    /// There, too, but no thread waits for a reader.
+    Log(Log),
+}
+
+impl Output {
+    async fn written(&self) {
+        if let Self::Log(log) = self {
+            log.written().await;
+        }
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        match self {
+            Self::File(file) => file.is_terminal(),
+            Self::Log(log) => log.is_terminal(),
+        }
+    }
+}
+
+impl StdoutStream for Output {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        match self {
+            Self::File(file) => file.p2_stream(),
+            Self::Log(log) => log.p2_stream(),
+        }
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        match self {
+            Self::File(file) => file.async_stream(),
+            Self::Log(log) => log.async_stream(),
+        }
+    }
+}
+
+/// What all instances share: the container's output, directories and configuration.
 #[derive(Clone)]
 pub(crate) struct Common {
-    stdout: OutputFile,
-    stderr: OutputFile,
+    stdout: Output,
+    stderr: Output,
     /// Opened once: a server would otherwise open and close each of them for every request. Nothing of one instance
     /// is seen by another through them, since who lists a directory does so by a descriptor of its own.
     directories: WasiFilesystemCtx,
@@ -32,18 +76,33 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    /// `waits` says whether the guest's thread may wait for a file.
+    /// `waits` says whether the guest's thread may wait for a file, or for who reads its output.
     ///
     /// # Errors
     /// When stdout or stderr is closed, or a directory cannot be opened.
     pub(crate) fn new(invocation: &Invocation, waits: bool) -> wasmtime::Result<Self> {
+        let stdout = duplicate(io::stdout().as_fd())?;
+        let stderr = duplicate(io::stderr().as_fd())?;
+        let (stdout, stderr) = if waits {
+            let [stdout, stderr] = [stdout, stderr].map(OutputFile::new);
+            (Output::File(stdout), Output::File(stderr))
+        } else {
+            let [stdout, stderr] = [stdout, stderr].map(Log::new);
+            (Output::Log(stdout), Output::Log(stderr.ours()))
+        };
         Ok(Self {
-            stdout: OutputFile::new(duplicate(io::stdout().as_fd())?),
-            stderr: OutputFile::new(duplicate(io::stderr().as_fd())?),
+            stdout,
+            stderr,
             directories: directories(invocation, waits)?,
             config: Arc::default(),
             outbound: Outbound::new(invocation),
         })
+    }
+
+    /// Waits until all output is written.
+    pub(crate) async fn written(&self) {
+        self.stdout.written().await;
+        self.stderr.written().await;
     }
 
     /// The same with something to configure a guest with.

@@ -11,6 +11,7 @@
 //! exec         instead of a guest: the built-in shell of `kubectl exec`
 //! function     arguments and results of a function that is called by name
 //! settings     what `wasi:config` answers with
+//! log          stdout and stderr of a server, whose reader may be away
 //! ending       why it ended: exit status, and one sentence for the user
 //! ```
 //!
@@ -28,6 +29,7 @@ mod function;
 mod guest;
 mod host;
 mod invocation;
+mod log;
 mod memory;
 mod module;
 mod offer;

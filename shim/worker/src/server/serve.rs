@@ -75,9 +75,14 @@ pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result
         }
     }
     drop(alive);
-    tokio::select! {
+    let all = async {
         // Every connection closed, and every guest ended: some go on after they have answered.
-        _ = done.recv() => {}
+        let _ = done.recv().await;
+        // And all that they have said is in the log.
+        handler.common.written().await;
+    };
+    tokio::select! {
+        () = all => {}
         // Told twice: whoever asks does not want to wait.
         () = stop.told() => {}
     }

@@ -3,6 +3,7 @@
 mod drain;
 mod files;
 mod limits;
+mod log;
 mod protocol;
 mod reuse;
 mod wasi_0_3;
@@ -64,6 +65,7 @@ impl Server {
             .arg(format!("WASMTIME_HTTP_PROXY_SOCKET_ADDR={address}"))
             .args(arguments)
             .arg(guests.compile(guest))
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -1,0 +1,92 @@
+use std::io::{BufRead, BufReader, PipeReader};
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use wasmtime_wasi::cli::StdoutStream;
+
+use super::*;
+
+fn log() -> (Log, PipeReader) {
+    let (reader, writer) = io::pipe().unwrap();
+    (Log::new(File::from(OwnedFd::from(writer))), reader)
+}
+
+/// Writes numbered lines until a guest would have to wait, and gives them.
+async fn fill(log: &Log) -> String {
+    let mut stream = log.p2_stream();
+    let mut all = String::new();
+    while stream.check_write().unwrap() > 0 {
+        let line = format!("{:>999}\n", all.len());
+        stream.write(line.clone().into()).unwrap();
+        all.push_str(&line);
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_nobody_reads_is_kept_and_written_in_its_order() {
+    let (log, mut reader) = log();
+    let mut all = fill(&log).await;
+    assert!(all.len() > KEPT);
+    let mut other = log.p2_stream();
+    assert_eq!(other.check_write().unwrap(), 0);
+    let mut third = Box::into_pin(log.async_stream());
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(third.as_mut().poll_write(&mut nobody, b"x").is_pending());
+    let last = "the last\n";
+    let mut read = vec![0; all.len() + last.len()];
+    let reader = std::thread::spawn(move || {
+        reader.read_exact(&mut read).unwrap();
+        String::from_utf8(read).unwrap()
+    });
+    other.ready().await;
+    let written = poll_fn(|context| third.as_mut().poll_write(context, last.as_bytes()));
+    assert_eq!(written.await.unwrap(), last.len());
+    all.push_str(last);
+    assert_eq!(reader.join().unwrap(), all);
+    log.written().await;
+    assert!(log.0.state().kept.is_empty());
+}
+
+#[tokio::test]
+async fn the_server_s_own_lines_wait_for_nobody_and_are_counted_in_the_end() {
+    let (log, reader) = log();
+    let all = fill(&log).await;
+    let line = format!("{}\n", "x".repeat(999));
+    for _ in 0..100 {
+        log.tell(&line).unwrap();
+    }
+    let mut reader = BufReader::new(reader);
+    let mut read = String::new();
+    while !read.ends_with("while nobody read the log\n") {
+        assert!(reader.read_line(&mut read).unwrap() > 0);
+    }
+    let told = read.strip_prefix(&all).unwrap();
+    let told_lines = told.matches(&line).count();
+    assert!(told_lines >= OURS / line.len() - 1, "{told_lines}");
+    let lost = 100 - told_lines;
+    let note = format!("slipway: {lost} lines were lost while nobody read the log\n");
+    assert_eq!(told, line.repeat(told_lines) + &note);
+}
+
+#[tokio::test]
+async fn an_output_that_nobody_reads_any_more_fails_and_holds_up_nothing() {
+    let (log, reader) = log();
+    fill(&log).await;
+    drop(reader);
+    log.written().await;
+    assert!(log.tell("a line\n").is_err());
+    log.settle();
+}
+
+#[tokio::test]
+async fn what_was_not_granted_is_not_written() {
+    let (log, _reader) = log();
+    let mut stream = log.p2_stream();
+    let one = Bytes::from_static(b"a line\n");
+    assert!(stream.write(one.clone()).is_err());
+    stream.ready().await;
+    stream.write(one).unwrap();
+    stream.ready().await;
+    assert!(stream.write(vec![b'x'; PART + 1].into()).is_err());
+}
