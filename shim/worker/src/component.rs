@@ -102,11 +102,13 @@ impl Linked {
         match entry {
             Entry::P2(command) => {
                 let command = command.instantiate_async(&mut store).await?;
+                store.data_mut().memory.started();
                 let result = command.wasi_cli_run().call_run(&mut store).await?;
                 Ok(result.is_ok())
             }
             Entry::P3(command) => {
                 let command = command.instantiate_async(&mut store).await?;
+                store.data_mut().memory.started();
                 let run = async |store: &wasmtime::component::Accessor<_>| {
                     command.wasi_cli_run().call_run(store).await
                 };
@@ -114,6 +116,7 @@ impl Linked {
             }
             Entry::Function(instance, name, arguments) => {
                 let instance = instance.instantiate_async(&mut store).await?;
+                store.data_mut().memory.started();
                 function::call_component(&mut store, &instance, &name, arguments).await
             }
         }

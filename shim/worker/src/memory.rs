@@ -98,8 +98,10 @@ pub(crate) struct Share {
     taken: usize,
     /// What of it was there from the start.
     initial: usize,
-    /// What the growth under way takes.
+    /// What the latest growth has taken.
     latest: usize,
+    /// Whether the instance is being made.
+    starting: bool,
 }
 
 impl Share {
@@ -109,13 +111,21 @@ impl Share {
             taken: 0,
             initial: 0,
             latest: 0,
+            starting: true,
         }
+    }
+
+    /// The instance is there. What begins at nothing from now on is a growth like any other: a guest may declare a memory
+    /// of no pages.
+    pub(crate) fn started(&mut self) {
+        self.starting = false;
     }
 
     /// Memory that an instance has from the start is never refused: it is zero pages that cost nothing
     /// until they are touched, and some toolchains ask for plenty. Nor is the limit looked at for it: a server's
     /// instances have it for each request, whereas growths are rare, and worth a system call.
-    fn take(&mut self, initial: bool, bytes: usize) -> bool {
+    fn take(&mut self, current: usize, bytes: usize) -> bool {
+        let initial = self.starting && current == 0;
         if !initial {
             self.budget.look_again();
         }
@@ -155,21 +165,32 @@ impl Drop for Share {
 
 impl ResourceLimiter for Share {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
-        Ok(self.take(current == 0, desired.saturating_sub(current)))
+        Ok(self.take(current, desired.saturating_sub(current)))
     }
 
+    /// Told of the growth that was granted just before: one that nobody was asked about fails for memories of pages of one
+    /// byte only, and those are off.
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
         self.undo();
         Ok(())
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let elements = desired.saturating_sub(current);
-        Ok(self.take(current == 0, elements.saturating_mul(size_of::<usize>())))
+        Ok(self.take(current, elements.saturating_mul(size_of::<usize>())))
     }
 
+    /// Told of growths, too, that nobody was asked about, since their size cannot be told. Which it was is not said, so
+    /// nothing is given back: what was granted and has failed is counted until the instance ends.
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
-        self.undo();
         Ok(())
     }
 }
@@ -213,6 +234,24 @@ mod tests {
             .memory_grow_failed(wasmtime::Error::msg("no slot"))
             .unwrap();
         assert!(share.memory_growing(MIB, 50 * MIB, None).unwrap());
+        // Past its own maximum a table does not grow, however often it is tried.
+        for _ in 0..2 {
+            let past = share.table_growing(1, MIB, Some(2)).unwrap();
+            assert!(!past);
+        }
+        assert!(share.table_growing(1, 2, Some(2)).unwrap());
+    }
+
+    #[test]
+    fn a_table_s_failure_gives_no_memory_back() {
+        let budget = budget(Some(64 << 20));
+        let mut share = Share::of(&budget);
+        assert!(share.memory_growing(MIB, 50 * MIB, None).unwrap());
+        // As of a table of 64 bits that is to have 2^64 elements more.
+        share
+            .table_grow_failed(wasmtime::Error::msg("overflow"))
+            .unwrap();
+        assert!(!share.memory_growing(50 * MIB, 99 * MIB, None).unwrap());
     }
 
     #[test]
@@ -221,6 +260,8 @@ mod tests {
         let mut share = Share::of(&budget);
         assert!(share.memory_growing(0, 1024 * MIB, None).unwrap());
         assert!(!share.memory_growing(1024 * MIB, 1025 * MIB, None).unwrap());
+        share.started();
+        assert!(!share.memory_growing(0, MIB, None).unwrap());
         drop(share);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }

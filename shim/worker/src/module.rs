@@ -106,6 +106,7 @@ impl Linked {
             ..
         } = self;
         let instance = instance.instantiate_async(&mut store).await?;
+        store.data_mut().memory.started();
         if initialize {
             let start = instance.get_typed_func::<(), ()>(&mut store, "_initialize")?;
             start.call_async(&mut store, ()).await?;

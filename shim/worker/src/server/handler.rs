@@ -80,6 +80,7 @@ impl Handler {
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let proxy = self.pre.instantiate_async(&mut store).await?;
+        store.data_mut().memory.started();
         Ok(Instance {
             store,
             proxy,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{GROW, Guests, HELLO, SPIN, WORKER, command, lossy};
+use crate::{Guests, HELLO, SPIN, WORKER, command, lossy};
 
 #[test]
 fn output_and_exit_status_are_the_guest_s() {
@@ -226,13 +226,6 @@ fn a_trap_of_a_module_with_sockets_of_wasi_0_1_comes_with_a_hint() {
     assert_eq!(output.status.code(), Some(134));
     let text = lossy(&output.stderr);
     assert!(text.ends_with("build it for wasm32-wasip2\n"), "{text}");
-}
-
-#[test]
-fn memory_grows_below_the_limit_only() {
-    let output = Guests::new().run(GROW, &["--memory", "67108864"], &[]);
-    // 64 MiB less 4 for the worker.
-    assert_eq!(output.status.code(), Some(59));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod container;
+mod memory;
 mod server;
 
 use std::fs;
