@@ -61,10 +61,11 @@ async fn respond(
     let handler = &surroundings.handler;
     let what = Asked::of(&request);
     name_host(&mut request, surroundings.local);
+    // From here on: what a request waits for its turn is not the guest's any more.
+    let progress = Progress::new();
     let slot = handler.admission.enter().await;
     let slot = slot.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let (sender, mut receiver) = oneshot::channel();
-    let progress = Progress::new();
     let motion = (request.version() < Version::HTTP_2).then(|| Arc::clone(&surroundings.motion));
     let request = request.map(|body| Arriving::new(body, &progress));
     let work = Work {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Server, streams};
 use crate::{eventually, lossy};
@@ -92,6 +92,21 @@ fn an_answer_to_head_that_does_not_end_gives_its_turn_back() {
     asked.write_all(head.as_bytes()).unwrap();
     server.stop();
     assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn waiting_for_a_turn_is_part_of_the_time_until_the_answer() {
+    let options = ["http-concurrency=1", "http-request-timeout=4s"];
+    let server = Server::of(&streams(Duration::from_secs(3)), &options);
+    let mut first = BufReader::new(server.ask("/late"));
+    let mut line = String::new();
+    first.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    // Has its turn after three seconds, and one left.
+    let asked = Instant::now();
+    assert_eq!(server.status("/never"), "HTTP/1.1 504 Gateway Timeout");
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
 #[test]
