@@ -147,7 +147,8 @@ impl AsFd for Channel {
 #[derive(Debug, Default)]
 pub struct FrameReader {
     bytes: Vec<u8>,
-    descriptor: Option<OwnedFd>,
+    /// The last that came, and where in `bytes` a byte is that came with it.
+    descriptor: Option<(usize, OwnedFd)>,
 }
 
 impl FrameReader {
@@ -164,8 +165,13 @@ impl FrameReader {
             return Ok(None);
         };
         let message = postcard::from_bytes(body)?;
-        self.bytes.drain(..4 + length);
-        Ok(Some((message, self.descriptor.take())))
+        let end = 4 + length;
+        self.bytes.drain(..end);
+        let its = self.descriptor.take_if(|(at, _)| *at < end);
+        if let Some((at, _)) = &mut self.descriptor {
+            *at -= end;
+        }
+        Ok(Some((message, its.map(|(_, descriptor)| descriptor))))
     }
 
     fn fill(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
@@ -185,15 +191,18 @@ impl FrameReader {
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         };
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptor = descriptors.last();
-            }
-        }
         if received == 0 {
             return Err(ChannelError::Closed);
         }
         self.bytes.extend_from_slice(&chunk[..received]);
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                // What was sent before without one may be read together with it, what was sent after it is not
+                // (unix_stream_read_generic in net/unix/af_unix.c).
+                let came = |descriptor| (self.bytes.len() - 1, descriptor);
+                self.descriptor = descriptors.last().map(came);
+            }
+        }
         Ok(())
     }
 }
@@ -247,6 +256,23 @@ mod tests {
         thread.join().unwrap();
         assert_eq!(received, expected);
         assert!(attached.is_none());
+    }
+
+    #[test]
+    fn a_descriptor_is_that_of_its_message_among_others() {
+        let (pod, mut worker) = pair();
+        let file = tempfile::tempfile().unwrap();
+        pod.send(&ToWorker::Plan(Box::default()), None).unwrap();
+        pod.send(&ToWorker::Placed, Some(file.as_fd())).unwrap();
+        pod.send(&ToWorker::Go, None).unwrap();
+        for (message, attached) in [
+            (ToWorker::Plan(Box::default()), false),
+            (ToWorker::Placed, true),
+            (ToWorker::Go, false),
+        ] {
+            let received = worker.recv::<ToWorker>().unwrap();
+            assert_eq!((received.0, received.1.is_some()), (message, attached));
+        }
     }
 
     #[test]

@@ -9,11 +9,12 @@ use hyper::body::Incoming;
 use slipway_shim_options::Http;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use super::admission::Admission;
 use super::call;
-use super::progress::{Arriving, Patience, Stuck};
+use super::progress::{Arriving, Patience, Progress, Stuck};
 use super::request::Told;
 use crate::Invocation;
 use crate::host::{Common, ComponentHost};
@@ -51,6 +52,7 @@ impl Handler {
     pub(super) async fn call(
         &self,
         request: Request<Arriving<Incoming>>,
+        progress: &Progress,
         answer: oneshot::Sender<Told>,
     ) -> wasmtime::Result<()> {
         let mut instance = match self.take_spare() {
@@ -63,9 +65,11 @@ impl Handler {
             Proxy::P3(service) => call::p3(store, service, request, answer).await,
         };
         self.admission.learn(store.data().memory.footprint());
-        // One that has trapped cannot be entered again.
-        if result.is_ok() {
-            self.keep(instance);
+        match &result {
+            Ok(()) => self.keep(instance),
+            // Before its body goes with it. One that has trapped cannot be entered again.
+            Err(error) if !is_exit(error) => progress.fail(),
+            Err(_) => {}
         }
         result
     }
@@ -147,6 +151,12 @@ impl Handler {
             ),
         }
     }
+}
+
+/// Whether a guest has ended the process that it takes itself to be, well content.
+fn is_exit(error: &wasmtime::Error) -> bool {
+    let exit = error.downcast_ref::<I32Exit>();
+    exit.is_some_and(|exit| exit.0 == 0)
 }
 
 /// The most requests that are worked on at once, and so instances.

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::motion::Serving;
 
@@ -43,6 +43,8 @@ pub(super) struct Progress {
     phase: AtomicU8,
     /// When the phase began or the answer moved, in milliseconds since `begun`.
     since: AtomicU64,
+    /// The guest has failed: what ends the answer's body now is no end of the guest's.
+    failed: AtomicBool,
 }
 
 impl Progress {
@@ -51,7 +53,14 @@ impl Progress {
             begun: Instant::now(),
             phase: AtomicU8::new(WORKING),
             since: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
         })
+    }
+
+    /// The guest has failed, and with it goes what it answers with. The body of one that is gone ends as if it had been
+    /// finished (wasmtime-wasi-http 48, `p2/body.rs`).
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
     }
 
     fn enter(&self, phase: u8) {
@@ -184,7 +193,7 @@ impl Drop for Answering {
 
 impl Body for Answering {
     type Data = Bytes;
-    type Error = wasmtime_wasi_http::Error;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -198,6 +207,11 @@ impl Body for Answering {
         let frame = ready!(frame);
         if frame.is_some() {
             self.tell(ANSWERING);
+        } else if let Some(progress) = &self.progress
+            && progress.failed.load(Ordering::Relaxed)
+        {
+            // So that nobody takes a part for the whole.
+            return Poll::Ready(Some(Err(Error::HttpProtocolError)));
         }
         Poll::Ready(frame)
     }
@@ -227,6 +241,7 @@ mod tests {
             begun: Instant::now() - Duration::from_secs(ago),
             phase: AtomicU8::new(phase),
             since: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
         }
     }
 

@@ -181,7 +181,7 @@ impl Work {
         // Dropping the guest's future ends the guest: it gives way at each turn (signals::take_turns).
         let result = tokio::select! {
             biased;
-            result = self.handler.call(request, answer) => Ok(result),
+            result = self.handler.call(request, &self.progress, answer) => Ok(result),
             stuck = self.stuck() => Err(stuck),
         };
         drop(self.slot);
@@ -199,7 +199,12 @@ impl Work {
         loop {
             let quiet = self.motion.as_ref().map(|motion| motion.silence());
             match self.progress.look(self.handler.patience, quiet) {
-                Err(stuck) => return stuck,
+                Err(stuck) => {
+                    if stuck == Stuck::Answering {
+                        self.progress.fail();
+                    }
+                    return stuck;
+                }
                 Ok(Some(next)) => tokio::time::sleep(next).await,
                 Ok(None) => std::future::pending().await,
             }

@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
 
-use super::Server;
+use super::{Server, streams};
 
 /// A client that knows that the server speaks HTTP/2.
 pub(super) struct Http2 {
@@ -87,6 +87,21 @@ fn http2_is_spoken_on_the_same_port() {
         }
     });
     assert_eq!(server.status("/"), "HTTP/1.1 200 OK");
+}
+
+/// Nobody is to take a part for the whole.
+#[test]
+fn an_answer_whose_guest_traps_is_cut() {
+    let server = Server::of(&streams(Duration::from_millis(100)), &[]);
+    let answer = server.talk("GET /cut HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert!(answer.ends_with("\r\nfirst\r\n"), "{answer}");
+    runtime().block_on(async {
+        let mut client = Http2::connect(server.address).await;
+        let answer = client.begin("/cut").await.unwrap();
+        let body = answer.into_body().collect().await;
+        assert!(body.is_err(), "{body:?}");
+        assert_eq!(client.status("/").await.unwrap(), 200);
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 ;; A wasi:http server that answers with 200 and a body, told apart by how long the path is:
 ;;   1 (/)        an empty body
+;;   4 (/cut)     "first", and a trap after WAIT
 ;;   5 (/late)    "first", and "last" after WAIT
 ;;   6 (/never)   no answer, for hours
 ;;   7 (/stream)  a page, and another, for ever
@@ -140,6 +141,10 @@
       (call $set (local.get $outparam)
         (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (if (i32.eq (local.get $length) (i32.const 4)) (then
+        (call $write (local.get $stream) (i32.const 512) (i32.const 5) (i32.const 16))
+        (call $wait (i64.const WAIT))
+        unreachable))
       (if (i32.eq (local.get $length) (i32.const 5)) (then
         (call $write (local.get $stream) (i32.const 512) (i32.const 5) (i32.const 16))
         (call $wait (i64.const WAIT))
