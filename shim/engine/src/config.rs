@@ -74,7 +74,9 @@ pub fn servers(flavour: Flavour, slots: u32, tables: Tables) -> Result<Engine> {
         .total_gc_heaps(slots)
         .max_core_instances_per_component(PARTS)
         .max_memories_per_component(PARTS)
+        .max_memories_per_module(PARTS)
         .max_tables_per_component(tables.most())
+        .max_tables_per_module(tables.most())
         // As much as a memory of 32 bits can be; what a pod may use of it is limited elsewhere.
         .max_memory_size(1 << 32)
         .table_elements(100_000)
