@@ -1,6 +1,8 @@
 //! Takes one process through the life of a container's cgroup, on the real host, and says what happened:
 //! `place CGROUPS_PATH [--oom]`. For trying this crate on a host by hand, as root.
 
+#![expect(clippy::print_stdout, reason = "that is what it is for")]
+
 use std::error::Error;
 use std::fs;
 use std::io::Read;

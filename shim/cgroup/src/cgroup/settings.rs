@@ -22,6 +22,10 @@ pub(super) struct Setting {
     pub(super) may_lack: bool,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every caller makes it on the spot"
+)]
 fn set(controller: &'static str, file: &'static str, value: impl ToString) -> Setting {
     Setting {
         controller,

@@ -1,7 +1,6 @@
 //! This crate on the real kernel: a process in a cgroup of this machine, kept by files.
 //!
-//! Making cgroups takes root and a writable hierarchy. Where either is missing there is nothing to test, and the test
-//! says so. The systemd driver is tested by the cluster tests, on nodes that have one.
+//! Making cgroups takes root and a writable hierarchy. The systemd driver is tested by the cluster tests, on nodes that have one.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -19,39 +18,31 @@ struct Scene {
 }
 
 impl Scene {
-    /// `None` where this machine lets us make no cgroups.
-    fn new(name: &str, script: &str) -> Option<Self> {
+    fn new(name: &str, script: &str) -> Self {
         let path = format!("/slipway-test-{}-{name}", std::process::id());
         let path = CgroupsPath::parse(&path).expect("a path");
-        let cgroup = Cgroup::new(&Hierarchies::detect().ok()?, path);
+        let cgroup = Cgroup::new(&Hierarchies::detect().expect("hierarchies"), path);
         let child = Command::new("/bin/sh")
             .args(["-c", script])
             .stdin(Stdio::piped())
             .spawn()
             .expect("a shell");
-        let mut scene = Self { cgroup, child };
+        let scene = Self { cgroup, child };
         let resources = Resources {
             memory_limit: Some(LIMIT),
             ..Resources::default()
         };
-        match scene.cgroup.place(scene.child.id(), &resources, None) {
-            Ok(mut placement) => {
-                assert!(
-                    placement.as_fd().is_none(),
-                    "without systemd there is nothing to wait for"
-                );
-                assert!(matches!(
-                    placement.on_ready(),
-                    std::task::Poll::Ready(Ok(()))
-                ));
-                Some(scene)
-            }
-            Err(error) => {
-                eprintln!("not tested, for this machine lets us make no cgroups: {error}");
-                drop(scene.child.stdin.take());
-                None
-            }
-        }
+        let placement = scene.cgroup.place(scene.child.id(), &resources, None);
+        let mut placement = placement.expect("root, and a hierarchy to write to");
+        assert!(
+            placement.as_fd().is_none(),
+            "without systemd there is nothing to wait for"
+        );
+        assert!(matches!(
+            placement.on_ready(),
+            std::task::Poll::Ready(Ok(()))
+        ));
+        scene
     }
 
     fn own_cgroups(&self) -> String {
@@ -70,9 +61,7 @@ impl Drop for Scene {
 
 #[test]
 fn a_process_is_inside_with_its_limits_until_it_is_removed() {
-    let Some(mut scene) = Scene::new("life", "read line; exit 3") else {
-        return;
-    };
+    let mut scene = Scene::new("life", "read line; exit 3");
     assert!(
         scene.own_cgroups().contains("/slipway-test-"),
         "{}",
@@ -109,9 +98,7 @@ fn a_process_is_inside_with_its_limits_until_it_is_removed() {
 
 #[test]
 fn a_frozen_process_can_be_killed() {
-    let Some(mut scene) = Scene::new("kill", "read line") else {
-        return;
-    };
+    let mut scene = Scene::new("kill", "read line");
     scene.cgroup.freeze().expect("frozen");
     assert_eq!(scene.cgroup.kill().expect("killed"), 1);
     assert_eq!(scene.child.wait().expect("ended").code(), None);
@@ -120,9 +107,7 @@ fn a_frozen_process_can_be_killed() {
 
 #[test]
 fn an_oom_kill_is_noticed_and_an_ordinary_end_is_not() {
-    let Some(mut scene) = Scene::new("oom", "read line; x=a; while :; do x=$x$x; done") else {
-        return;
-    };
+    let mut scene = Scene::new("oom", "read line; x=a; while :; do x=$x$x; done");
     let mut watch = scene.cgroup.watch_oom().expect("watched");
     assert!(!watch.killed());
     // Swap would only make it take longer.
@@ -136,9 +121,7 @@ fn an_oom_kill_is_noticed_and_an_ordinary_end_is_not() {
     assert_eq!(scene.child.wait().expect("ended").code(), None);
     assert!(watch.killed());
 
-    let Some(mut scene) = Scene::new("end", "read line") else {
-        return;
-    };
+    let mut scene = Scene::new("end", "read line");
     let mut watch = scene.cgroup.watch_oom().expect("watched");
     drop(scene.child.stdin.take());
     scene.child.wait().expect("ended");
