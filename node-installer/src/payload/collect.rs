@@ -6,6 +6,7 @@
 //! The install root may be a link. Configuration and bundles name it as it was named to us, the kernel what it points to.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::digest;
 use crate::failure::Reason;
 use crate::host::files::{self, FileError, io_error};
 use crate::host::{HostRoot, process, root::RootError};
+use crate::payload::INSTALLER;
 
 /// A pod or task whose shim is ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,11 +90,10 @@ pub fn needed<'a>(
         .unwrap_or_else(|_| install_root.to_owned());
     let digest =
         |path: PathBuf| digest_of(install_root, &path).or_else(|| digest_of(&resolved, &path));
-    let own = process::own_identity(root).and_then(|(pid, _)| process::executable(root, pid));
     process::mapped_below(root, install_root)
         .into_iter()
-        // The copy that runs this very code is not a pod.
-        .filter(|path| own.as_ref().is_none_or(|(own, _)| own != path))
+        // A watchdog is no pod, nor is who runs this very code.
+        .filter(|path| path.file_name() != Some(OsStr::new(INSTALLER)))
         .chain(bundles.into_iter().map(|bundle| bundle.shim.clone()))
         .filter_map(digest)
         .chain(recorded.iter().cloned())
