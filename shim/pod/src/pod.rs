@@ -190,6 +190,8 @@ impl Pod {
         }
         for (id, process) in self.tasks.values().flat_map(Task::processes) {
             if let Phase::SettingUp(setup) = &process.phase
+                // Nobody reads it then.
+                && setup.failure.is_none()
                 && let Some(descriptor) = setup.placement.as_ref().and_then(Placement::as_fd)
             {
                 sources.push((Token::Placement(id.clone()), descriptor, input));

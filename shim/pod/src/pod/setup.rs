@@ -50,6 +50,8 @@ impl Pod {
                 self.advance(id);
             }
             Poll::Ready(Err(error)) => {
+                // The worker may have failed before, which is then why it was not to be placed.
+                self.on_word(id);
                 let message = format!("{id}: cgroup: {error}");
                 self.fail_setup(id, Status::new(Code::Internal, message));
             }
