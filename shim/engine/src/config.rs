@@ -25,20 +25,27 @@ const KEEP_RESIDENT_BLINDLY: usize = 64 << 10;
 /// itself make four or five of each; composed components multiply that.
 const PARTS: u32 = 20;
 
-/// Tables of one component. Each takes 56 bytes of the pool's books for each slot, used or not (`SlotState` in wasmtime 48's
-/// `index_allocator.rs`): 28 KiB of an idle server are the difference.
+/// Tables and memories of one component. Each takes 56 bytes of the pool's books for each slot, used or not (`SlotState` in
+/// wasmtime 48's `index_allocator.rs`): 28 KiB of an idle server are the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tables {
+pub enum Parts {
     /// As many as a guest of one module has, with its shims and adapters.
     Few,
-    /// As many as parts.
+    /// As many as composed components have.
     Many,
 }
 
-impl Tables {
-    const fn most(self) -> u32 {
+impl Parts {
+    const fn tables(self) -> u32 {
         match self {
             Self::Few => 4,
+            Self::Many => PARTS,
+        }
+    }
+
+    const fn memories(self) -> u32 {
+        match self {
+            Self::Few => 1,
             Self::Many => PARTS,
         }
     }
@@ -53,13 +60,13 @@ pub fn commands(flavour: Flavour) -> Result<Engine> {
 }
 
 /// The engine of servers, which make an instance for each request: a small pool of slots that stay warm, as
-/// many as instances can be alive. A component with more tables is refused when it is loaded.
+/// many as instances can be alive. A component with more parts is refused when it is loaded.
 /// Falls back to memory as it is asked for where the pool's address space is not to be had (39-bit
 /// kernels, a limit on address space).
 ///
 /// # Errors
 /// As [`commands`].
-pub fn servers(flavour: Flavour, slots: u32, tables: Tables) -> Result<Engine> {
+pub fn servers(flavour: Flavour, slots: u32, parts: Parts) -> Result<Engine> {
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() {
         KEEP_RESIDENT
     } else {
@@ -68,15 +75,15 @@ pub fn servers(flavour: Flavour, slots: u32, tables: Tables) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(PARTS))
-        .total_memories(slots)
-        .total_tables(slots.saturating_mul(tables.most()))
+        .total_memories(slots.saturating_mul(parts.memories()))
+        .total_tables(slots.saturating_mul(parts.tables()))
         .total_stacks(slots)
         .total_gc_heaps(slots)
         .max_core_instances_per_component(PARTS)
-        .max_memories_per_component(PARTS)
-        .max_memories_per_module(PARTS)
-        .max_tables_per_component(tables.most())
-        .max_tables_per_module(tables.most())
+        .max_memories_per_component(parts.memories())
+        .max_memories_per_module(parts.memories())
+        .max_tables_per_component(parts.tables())
+        .max_tables_per_module(parts.tables())
         // As much as a memory of 32 bits can be; what a pod may use of it is limited elsewhere.
         .max_memory_size(1 << 32)
         .table_elements(100_000)
@@ -200,8 +207,8 @@ mod tests {
     fn both_allocators_and_flavours_are_accepted() {
         for flavour in [Flavour::Sequential, Flavour::Concurrent] {
             commands(flavour).unwrap();
-            servers(flavour, SLOTS, Tables::Few).unwrap();
-            servers(flavour, SLOTS, Tables::Many).unwrap();
+            servers(flavour, SLOTS, Parts::Few).unwrap();
+            servers(flavour, SLOTS, Parts::Many).unwrap();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use slipway_shim_engine::config::{self, Tables};
+use slipway_shim_engine::config::{self, Parts};
 use slipway_shim_engine::{Code, Header, Kind, load};
 use tokio::runtime::Runtime;
 use wasmtime::Engine;
@@ -169,9 +169,9 @@ unsafe fn map(file: &File, header: Header, slots: Option<u32>) -> Result<(Engine
     let Some(slots) = slots else {
         return with(config::commands(header.flavour));
     };
-    let pool = |tables| with(config::servers(header.flavour, slots, tables));
+    let pool = |parts| with(config::servers(header.flavour, slots, parts));
     // Most have few. How many is known when the code is mapped, and the books are made before.
-    pool(Tables::Few).or_else(|_| pool(Tables::Many))
+    pool(Parts::Few).or_else(|_| pool(Parts::Many))
 }
 
 /// With what a component finds in `wasi:config`, if it looks there.
@@ -229,10 +229,10 @@ mod tests {
 
     use super::*;
 
-    /// A component with a module that has so many tables.
-    fn with_tables(count: usize) -> File {
-        let tables = "(table 1 funcref)".repeat(count);
-        let wat = format!("(component (core module $m {tables}) (core instance (instantiate $m)))");
+    /// A component with a module that has so many of these.
+    fn with(part: &str, count: usize) -> File {
+        let parts = part.repeat(count);
+        let wat = format!("(component (core module $m {parts}) (core instance (instantiate $m)))");
         let wasm = wat::parse_str(wat).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&slipway_shim_engine::compile::compile(&wasm).unwrap())
@@ -241,13 +241,35 @@ mod tests {
     }
 
     #[test]
-    fn a_server_may_have_more_tables_than_most() {
-        for (tables, is_mapped) in [(4, true), (5, true), (20, true), (21, false)] {
-            let file = with_tables(tables);
+    fn a_server_may_have_more_tables_and_memories_than_most() {
+        let (tables, memories) = ("(table 1 funcref)", "(memory 1)");
+        for (part, count, is_mapped) in [
+            (tables, 4, true),
+            (tables, 20, true),
+            (tables, 21, false),
+            (memories, 1, true),
+            (memories, 20, true),
+            (memories, 21, false),
+        ] {
+            let file = with(part, count);
             let header = Header::read(&file).unwrap();
             // SAFETY: compiled here.
             let mapped = unsafe { map(&file, header, Some(2)) };
-            assert_eq!(mapped.is_ok(), is_mapped, "{tables}: {:?}", mapped.err());
+            assert_eq!(mapped.is_ok(), is_mapped, "{count} of {part}");
+            let Ok((engine, Code::Component(component))) = mapped else {
+                continue;
+            };
+            // As many at a time as there are slots.
+            let linker = wasmtime::component::Linker::new(&engine);
+            let instances: Vec<_> = (0..2)
+                .map(|_| {
+                    let mut store = wasmtime::Store::new(&engine, ());
+                    store.set_epoch_deadline(1);
+                    linker.instantiate(&mut store, &component).unwrap();
+                    store
+                })
+                .collect();
+            assert_eq!(instances.len(), 2);
         }
     }
 }

@@ -176,7 +176,7 @@ impl ModuleHost {
 pub(crate) struct ComponentHost {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     config: Arc<WasiConfigVariables>,
     outbound: Outbound,
     pub(crate) memory: Share,

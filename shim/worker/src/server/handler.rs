@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use slipway_shim_options::Http;
 use tokio::sync::oneshot;
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 
 use super::admission::Admission;
 use super::call;
@@ -47,6 +47,20 @@ pub(super) struct Instance {
     free_since: Instant,
 }
 
+impl Instance {
+    /// Whether there is a body that the guest has not finished. Of WASI 0.3 nobody can tell.
+    fn owes_an_end(&mut self) -> bool {
+        match self.proxy {
+            Proxy::P2(_) => {
+                let mut resources = self.store.data_mut().table.iter_mut();
+                // Finishing one takes it out of the table (`outgoing-body.finish`).
+                resources.any(|resource| resource.is::<HostOutgoingBody>())
+            }
+            Proxy::P3(_) => true,
+        }
+    }
+}
+
 impl Handler {
     /// Has the guest answer a request, to its end.
     pub(super) async fn call(
@@ -67,8 +81,8 @@ impl Handler {
         self.admission.learn(store.data().memory.footprint());
         match &result {
             Ok(()) => self.keep(instance),
-            // Before its body goes with it. One that has trapped cannot be entered again.
-            Err(error) if !is_exit(error) => progress.fail(),
+            // One that has trapped cannot be entered again; and before the body goes with it:
+            Err(_) if instance.owes_an_end() => progress.fail(),
             Err(_) => {}
         }
         result
@@ -151,12 +165,6 @@ impl Handler {
             ),
         }
     }
-}
-
-/// Whether a guest has ended the process that it takes itself to be, well content.
-fn is_exit(error: &wasmtime::Error) -> bool {
-    let exit = error.downcast_ref::<I32Exit>();
-    exit.is_some_and(|exit| exit.0 == 0)
 }
 
 /// The most requests that are worked on at once, and so instances.

@@ -95,6 +95,8 @@ fn an_answer_whose_guest_traps_is_cut() {
     let server = Server::of(&streams(Duration::from_millis(100)), &[]);
     let answer = server.talk("GET /cut HTTP/1.1\r\nHost: test\r\n\r\n");
     assert!(answer.ends_with("\r\nfirst\r\n"), "{answer}");
+    let whole = server.talk("GET /ok HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    assert!(whole.ends_with("first\r\n0\r\n\r\n"), "{whole}");
     runtime().block_on(async {
         let mut client = Http2::connect(server.address).await;
         let answer = client.begin("/cut").await.unwrap();

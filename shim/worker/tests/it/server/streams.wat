@@ -1,5 +1,6 @@
 ;; A wasi:http server that answers with 200 and a body, told apart by how long the path is:
 ;;   1 (/)        an empty body
+;;   3 (/ok)      "first", its end, and a trap
 ;;   4 (/cut)     "first", and a trap after WAIT
 ;;   5 (/late)    "first", and "last" after WAIT
 ;;   6 (/never)   no answer, for hours
@@ -141,6 +142,8 @@
       (call $set (local.get $outparam)
         (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (if (i32.eq (local.get $length) (i32.const 3)) (then
+        (call $write (local.get $stream) (i32.const 512) (i32.const 5) (i32.const 16))))
       (if (i32.eq (local.get $length) (i32.const 4)) (then
         (call $write (local.get $stream) (i32.const 512) (i32.const 5) (i32.const 16))
         (call $wait (i64.const WAIT))
@@ -155,7 +158,8 @@
           ;; until it fails
           (br_if $more (i32.eqz (i32.load8_u (i32.const 16)))))))
       (call $drop (local.get $stream))
-      (call $finish (local.get $body) (i32.const 0) (i32.const 0) (i32.const 16))))
+      (call $finish (local.get $body) (i32.const 0) (i32.const 0) (i32.const 16))
+      (if (i32.eq (local.get $length) (i32.const 3)) (then unreachable))))
   (core instance $server (instantiate $server
     (with "library" (instance $library))
     (with "host" (instance
