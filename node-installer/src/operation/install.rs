@@ -137,7 +137,7 @@ fn install_locked(
         }
         Err(failure) if failure.outcome == Outcome::RolledBack => {
             forget(report);
-            if let Some(folder) = placed.undo_unless_used(root, placed::needed(&found).as_ref()) {
+            if let Some(folder) = placed.undo_unless_used(root, placed::in_use(&found).as_ref()) {
                 report.note(format!(
                     "{} stays: pods may run from it, which were started before the change was undone",
                     folder.display()

@@ -106,8 +106,21 @@ pub(super) fn collect_old(found: &Found<'_>, goal: Option<&Installed>, report: &
     }
 }
 
+/// Digests of the payloads that pods run from; `None` if they cannot be told. Not those of containerd's records: what was not
+/// there before is needed by no pod that has ended, though its record may name it still.
+pub(super) fn in_use(found: &Found<'_>) -> Option<BTreeSet<String>> {
+    let (root, install_root) = (&found.session.root, &found.install_root);
+    let bundles = collect::bundles(root, &found.state(), install_root).ok()?;
+    Some(collect::needed(
+        root,
+        install_root,
+        &bundles,
+        &BTreeSet::new(),
+    ))
+}
+
 /// Digests of the payloads that processes, bundles or containerd's records need; `None` if they cannot be told.
-pub(super) fn needed(found: &Found<'_>) -> Option<BTreeSet<String>> {
+fn needed(found: &Found<'_>) -> Option<BTreeSet<String>> {
     let (root, install_root) = (&found.session.root, &found.install_root);
     let bundles = collect::bundles(root, &found.state(), install_root).ok()?;
     let recorded = recorded(found).ok()?;
