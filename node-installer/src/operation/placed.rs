@@ -119,12 +119,11 @@ pub(super) fn in_use(found: &Found<'_>) -> Option<BTreeSet<String>> {
     ))
 }
 
-/// Digests of the payloads that processes, bundles or containerd's records need; `None` if they cannot be told.
+/// Those, and the ones that containerd's records name; `None` if they cannot be told.
 fn needed(found: &Found<'_>) -> Option<BTreeSet<String>> {
-    let (root, install_root) = (&found.session.root, &found.install_root);
-    let bundles = collect::bundles(root, &found.state(), install_root).ok()?;
-    let recorded = recorded(found).ok()?;
-    Some(collect::needed(root, install_root, &bundles, &recorded))
+    let mut needed = in_use(found)?;
+    needed.extend(recorded(found).ok()?);
+    Some(needed)
 }
 
 /// Digests that containerd's records of sandboxes name.
