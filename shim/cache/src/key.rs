@@ -12,7 +12,7 @@ pub(crate) const PREFIX: &str = "wasmtime-";
 
 /// Counts changes of the engine's configuration that are baked into compiled files. Whoever changes
 /// `shim/engine`'s configuration raises it (tested there).
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// Names the directory of the files that this node's engine can load.
 #[derive(Debug, Clone, PartialEq, Eq)]

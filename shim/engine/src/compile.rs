@@ -3,7 +3,7 @@
 use wasmtime::Engine;
 
 use crate::componentize::{ComponentizeError, componentize};
-use crate::flavour::{self, Told};
+use crate::flavour;
 use crate::{Header, config};
 
 /// A module that cannot be compiled.
@@ -28,7 +28,7 @@ pub enum CompileError {
 pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
     let componentized = componentize(wasm)?;
     let wasm = componentized.as_deref().unwrap_or(wasm);
-    let Told { flavour, server } = flavour::tell(wasm);
+    let flavour = flavour::tell(wasm);
     let engine =
         config::compiler(flavour).map_err(|error| CompileError::Engine(format!("{error:#}")))?;
     let code = if wasmparser::Parser::is_component(wasm) {
@@ -37,7 +37,7 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
         Engine::precompile_module(&engine, wasm)
     };
     let mut code = code.map_err(|error| CompileError::Invalid(reason(&error)))?;
-    Header::mark(&mut code, flavour, server);
+    Header::mark(&mut code, flavour);
     Ok(code)
 }
 
@@ -118,7 +118,7 @@ mod tests {
             .unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&code).unwrap();
-        let engine = config::commands(Flavour::Sequential).unwrap();
+        let engine = config::commands(Flavour::default()).unwrap();
         let header = Header::read(file.as_file()).unwrap();
         // SAFETY: compiled above.
         let refused = unsafe { load(&engine, file.as_file(), header) };

@@ -1,29 +1,16 @@
-//! Which of the two configurations a module is compiled with, and whether it is a server: told by its imports,
-//! exports and types before it is compiled.
+//! Which of the configurations a module is compiled with: told by its imports, exports and types before it is compiled.
 
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::Flavour;
 use crate::kind::is_server;
 
-/// What is told of a module before it is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) flavour: Flavour,
-    pub(crate) server: bool,
-}
-
-const SEQUENTIAL: Told = Told {
-    flavour: Flavour::Sequential,
-    server: false,
-};
-
 /// Looks at a whole module or component. What is not valid is told anything: compiling it says why.
-pub(crate) fn tell(wasm: &[u8]) -> Told {
+pub(crate) fn tell(wasm: &[u8]) -> Flavour {
+    let mut told = Flavour::default();
     if !Parser::is_component(wasm) {
-        return SEQUENTIAL;
+        return told;
     }
-    let mut told = SEQUENTIAL;
     // Function bodies are not looked into, so this takes a fraction of what compiling does.
     let mut validator = Validator::new_with_features(without_async());
     let mut depth = 0_usize;
@@ -39,25 +26,19 @@ pub(crate) fn tell(wasm: &[u8]) -> Told {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) => {
                 let mut names = section.clone().into_iter().flatten();
-                if names.any(|import| wants_concurrency(import.name.name)) {
-                    told.flavour = Flavour::Concurrent;
-                }
+                told.concurrent |= names.any(|import| wants_concurrency(import.name.name));
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone().into_iter().flatten() {
                     let name = export.name.name;
-                    if wants_concurrency(name) {
-                        told.flavour = Flavour::Concurrent;
-                    }
+                    told.concurrent |= wants_concurrency(name);
                     // Those of components inside are not its own.
                     told.server |= depth == 1 && is_server(name);
                 }
             }
             _ => {}
         }
-        if told.flavour == Flavour::Sequential && validator.payload(&payload).is_err() {
-            told.flavour = Flavour::Concurrent;
-        }
+        told.concurrent = told.concurrent || validator.payload(&payload).is_err();
     }
     told
 }
@@ -80,49 +61,54 @@ fn without_async() -> WasmFeatures {
 mod tests {
     use super::*;
 
-    fn told(wat: &str) -> (Flavour, bool) {
-        let told = tell(&wat::parse_str(wat).unwrap());
-        (told.flavour, told.server)
-    }
-
     #[test]
     fn names_and_types_decide() {
-        use Flavour::{Concurrent, Sequential};
+        let neither = Flavour::default();
+        let concurrent = Flavour {
+            concurrent: true,
+            server: false,
+        };
+        let server = Flavour {
+            concurrent: false,
+            server: true,
+        };
+        let both = Flavour {
+            concurrent: true,
+            server: true,
+        };
         let cases = [
-            ("(module)", (Sequential, false)),
-            ("(component)", (Sequential, false)),
+            ("(module)", neither),
+            ("(component)", neither),
             (
                 r#"(component (import "wasi:http/types@0.2.3" (instance)))"#,
-                (Sequential, false),
+                neither,
             ),
             (
                 r#"(component (import "wasi:random/random@0.3.0" (instance)))"#,
-                (Concurrent, false),
+                concurrent,
             ),
-            (
-                r#"(component (import "f" (func async)))"#,
-                (Concurrent, false),
-            ),
+            (r#"(component (import "f" (func async)))"#, concurrent),
             (
                 r#"(component (import "i" (instance (export "f" (func (param "s" (stream u8)))))))"#,
-                (Concurrent, false),
+                concurrent,
             ),
             (
                 r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))"#,
-                (Sequential, true),
+                server,
             ),
             (
                 r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
-                (Concurrent, true),
+                both,
             ),
             (
                 r#"(component (component (instance $i)
                     (export "wasi:http/incoming-handler@0.2.0" (instance $i))))"#,
-                (Sequential, false),
+                neither,
             ),
         ];
         for (wat, expected) in cases {
-            assert_eq!(told(wat), expected, "{wat}");
+            let wasm = wat::parse_str(wat).unwrap();
+            assert_eq!(tell(&wasm), expected, "{wat}");
         }
     }
 

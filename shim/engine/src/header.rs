@@ -21,14 +21,16 @@ const COMPONENT: u32 = 1 << 1;
 const SERVER: u32 = 1 << 30;
 const CONCURRENT: u32 = 1 << 31;
 
-/// How code was compiled, where there is a choice ([`crate::config`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flavour {
-    /// Modules and components of WASI 0.1 and 0.2.
-    Sequential,
-    /// Components with asynchronous functions, as WASI 0.3 has them. With 0.2 it costs a tenth of a server's
-    /// requests a second.
-    Concurrent,
+/// How code was compiled, where there is a choice ([`crate::config`]). Neither is what most modules are: a command of
+/// WASI 0.1 or 0.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flavour {
+    /// A component with asynchronous functions, as WASI 0.3 has them. With 0.2 it costs a tenth of a server's requests a
+    /// second.
+    pub concurrent: bool,
+    /// A component that answers HTTP requests: it is interrupted for the others, and wants the pool of instances. To be
+    /// interrupted costs an interpreter a sixth of its speed.
+    pub server: bool,
 }
 
 /// The header of a compiled file.
@@ -38,8 +40,6 @@ pub struct Header {
     pub flavour: Flavour,
     /// Whether it is a component, not a core module.
     pub component: bool,
-    /// Whether it is a component that answers HTTP requests: it wants the pool of instances.
-    pub server: bool,
 }
 
 impl Header {
@@ -65,30 +65,29 @@ impl Header {
         // In the machine's own order, since it was compiled for it.
         let flags = u32::from_ne_bytes(bytes[FLAGS].try_into().ok()?);
         Some(Self {
-            flavour: match flags & CONCURRENT {
-                0 => Flavour::Sequential,
-                _ => Flavour::Concurrent,
+            flavour: Flavour {
+                concurrent: flags & CONCURRENT != 0,
+                server: flags & SERVER != 0,
             },
             component: match flags & (MODULE | COMPONENT) {
                 MODULE => false,
                 COMPONENT => true,
                 _ => return None,
             },
-            server: flags & SERVER != 0,
         })
     }
 
     /// Writes what is ours into the header of compiled code.
     #[cfg(feature = "compiler")]
-    pub(crate) fn mark(code: &mut [u8], flavour: Flavour, server: bool) {
+    pub(crate) fn mark(code: &mut [u8], flavour: Flavour) {
         let Some(field) = code.get_mut(FLAGS) else {
             return;
         };
         let mut flags = u32::from_ne_bytes([field[0], field[1], field[2], field[3]]);
-        if flavour == Flavour::Concurrent {
+        if flavour.concurrent {
             flags |= CONCURRENT;
         }
-        if server {
+        if flavour.server {
             flags |= SERVER;
         }
         field.copy_from_slice(&flags.to_ne_bytes());
@@ -98,6 +97,11 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BOTH: Flavour = Flavour {
+        concurrent: true,
+        server: true,
+    };
 
     fn header(flags: u32) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
@@ -111,15 +115,13 @@ mod tests {
     fn each_kind_of_code_is_told_apart() {
         let parse = |flags| Header::parse(&header(flags));
         let module = Header {
-            flavour: Flavour::Sequential,
+            flavour: Flavour::default(),
             component: false,
-            server: false,
         };
         assert_eq!(parse(MODULE), Some(module));
         let server = Header {
-            flavour: Flavour::Concurrent,
+            flavour: BOTH,
             component: true,
-            server: true,
         };
         assert_eq!(parse(COMPONENT | SERVER | CONCURRENT), Some(server));
         assert_eq!(parse(0), None);
@@ -130,8 +132,7 @@ mod tests {
     #[test]
     fn marks_are_read_again() {
         let mut bytes = header(COMPONENT);
-        Header::mark(&mut bytes, Flavour::Concurrent, true);
-        let read = Header::parse(&bytes).unwrap();
-        assert_eq!((read.flavour, read.server), (Flavour::Concurrent, true));
+        Header::mark(&mut bytes, BOTH);
+        assert_eq!(Header::parse(&bytes).unwrap().flavour, BOTH);
     }
 }

@@ -314,7 +314,7 @@ mod tests {
     #[cfg(feature = "compiler")]
     #[test]
     fn a_module_is_compared_with_the_linker() {
-        let engine = crate::config::commands(crate::Flavour::Sequential).unwrap();
+        let engine = crate::config::commands(crate::Flavour::default()).unwrap();
         let mut linker = Linker::<()>::new(&engine);
         linker.func_wrap("host", "known", || {}).unwrap();
         let mut store = Store::new(&engine, ());

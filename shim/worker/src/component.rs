@@ -11,7 +11,7 @@ use crate::host::ComponentHost;
 use crate::offer::offer;
 use crate::{Ending, Invocation};
 
-/// As for modules.
+/// Far away: what is run as a command is not interrupted but ended, by a signal. A server may have functions to call, too.
 const NEVER: u64 = u64::MAX / 2;
 
 /// Links a component with what it imports of everything that is offered: all of `wasi:cli` and `wasi:http`, whatever its
@@ -36,7 +36,7 @@ pub(crate) fn link(
     let mut linker = Linker::new(engine);
     let mut link = || {
         offer(&mut linker, uses)?;
-        if flavour == Flavour::Concurrent {
+        if flavour.concurrent {
             p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         }

@@ -107,7 +107,7 @@ unsafe fn link(
 ) -> Result<Linked, String> {
     let header = Header::read(file).map_err(|error| error.to_string())?;
     let function = invocation.function.as_deref();
-    let slots = (header.server && function.is_none()).then(|| Server::slots(invocation));
+    let slots = (header.flavour.server && function.is_none()).then(|| Server::slots(invocation));
     // SAFETY: passed on to our caller.
     let (engine, code) = unsafe { map(file, header, slots) }?;
     let kind = Kind::of(&engine, &code, function).map_err(|error| error.to_string())?;

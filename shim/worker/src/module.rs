@@ -10,9 +10,6 @@ use crate::function;
 use crate::host::ModuleHost;
 use crate::{Ending, Invocation};
 
-/// Far away: commands are not interrupted but ended, by a signal.
-const NEVER: u64 = u64::MAX / 2;
-
 /// What a server of Rust's standard library meets when it is built for wasm32-wasip1: "operation not supported on
 /// this platform", and a panic.
 const SOCKETS: &str =
@@ -49,7 +46,6 @@ pub(crate) fn link(
     wasi(&mut linker).map_err(|error| imports::mismatch(&error))?;
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.memory);
-    store.set_epoch_deadline(NEVER);
     if let Some(missing) = imports::missing_in_module(&linker, &mut store, module) {
         return Err(missing.to_string());
     }
