@@ -1,6 +1,8 @@
 # Run by ./just, which installs what is missing first. Everything longer than a line is a script in e2e/testbed/.
 
 set no-exit-message := true
+# Arguments arrive as they were given, whatever is in them.
+set positional-arguments := true
 
 testbed := justfile_directory() / "e2e/testbed"
 
@@ -31,7 +33,7 @@ unit:
 
 # what reads untrusted bytes, fed with generated ones (SLIPWAY_FUZZ_SECONDS, default 60, for each); arguments are targets
 fuzz *targets:
-    @"{{ testbed }}/fuzz.sh" {{ targets }}
+    @"{{ testbed }}/fuzz.sh" "$@"
 
 # containerd 1.6, 1.7, 2.1 and 2.4 judge what the installer writes (SLIPWAY_JUDGE_CASES, SLIPWAY_JUDGE_SEED)
 judge:
@@ -39,23 +41,23 @@ judge:
 
 # the cluster tests alone; arguments go to the test binary
 e2e *arguments: images
-    @"{{ testbed }}/e2e.sh" {{ arguments }}
+    @"{{ testbed }}/e2e.sh" "$@"
 
 # conformance over CRI against containerd 2.4, 2.1, 1.7 and 1.6 (--list, --filter NAME, --long go to the test program)
 cri *arguments:
-    @"{{ testbed }}/cri.sh" {{ arguments }}
+    @"{{ testbed }}/cri.sh" "$@"
 
 # tests on a whole machine that QEMU emulates: systemd, cgroup v2, two containerds (x86_64 or aarch64; see cri)
 vm arch *arguments:
-    @"{{ testbed }}/vm.sh" {{ arch }} {{ arguments }}
+    @"{{ testbed }}/vm.sh" "$@"
 
 # how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|http|churn, --kinds 'NAME;NAME', --rounds N)
 bench *arguments:
-    @"{{ testbed }}/bench.sh" {{ arguments }}
+    @"{{ testbed }}/bench.sh" "$@"
 
 # what the operator asks of an API server with 1,000 nodes (--json FILE, --markdown FILE, --nodes N, --at-once N, --rest N)
 bench-operator *arguments:
-    @"{{ testbed }}/bench-operator.sh" {{ arguments }}
+    @"{{ testbed }}/bench-operator.sh" "$@"
 
 # the long cases over CRI, whole machines, then the cluster tests again and again (SLIPWAY_SOAK_ROUNDS, default 10)
 soak: images

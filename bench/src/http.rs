@@ -23,6 +23,8 @@ const WARM: Duration = Duration::from_millis(500);
 /// After how many requests the worker's memory is looked at, and over how many connections they come.
 const MANY: u64 = 100_000;
 const MANY_OVER: usize = 16;
+/// How long it is left alone then, for the second look.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// The server without WebAssembly.
 pub(crate) const NATIVE: &str = "native hyper";
@@ -42,7 +44,9 @@ pub(crate) struct Http {
     pub(crate) worker_fresh: f64,
     /// And after 100,000 requests over 16 connections.
     pub(crate) worker_used: f64,
-    /// And at the end, after 128 connections at a time.
+    /// And when it has been quiet for a while after them.
+    pub(crate) worker_quiet: f64,
+    /// And when it has been quiet at the end, after 128 connections at a time.
     pub(crate) worker_last: f64,
     /// How many requests it has answered by then.
     pub(crate) requests: u64,
@@ -112,6 +116,8 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
     let worker_fresh = private()?;
     let mut requests = ask(ours, generator, MANY_OVER, Until::Answers(MANY))?.answers;
     let worker_used = private()?;
+    std::thread::sleep(QUIET);
+    let worker_quiet = private()?;
     let mut all: Vec<Served> = Vec::new();
     for round in 0..session.args.http_rounds {
         for connections in CONNECTIONS {
@@ -135,6 +141,7 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
             progress(&all)
         ));
     }
+    std::thread::sleep(QUIET);
     let worker_last = private()?;
     for server in &servers {
         server.pod.remove()?;
@@ -143,6 +150,7 @@ pub(crate) fn measure(session: &Session) -> Result<Http> {
         served: all,
         worker_fresh,
         worker_used,
+        worker_quiet,
         worker_last,
         requests,
     })

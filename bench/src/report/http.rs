@@ -43,8 +43,12 @@ pub(super) fn section(http: &Http) -> Section {
                 .to_owned(),
             format!(
                 "Our worker's private memory: {:.0} KiB when it listens, {:.0} KiB after 100,000 requests over 16 connections, {:.0} \
-                 KiB in the end, after {} of them, some over 128.",
-                http.worker_fresh, http.worker_used, http.worker_last, http.requests
+                 KiB three seconds later, {:.0} KiB three seconds after the end, after {} of them, some over 128.",
+                http.worker_fresh,
+                http.worker_used,
+                http.worker_quiet,
+                http.worker_last,
+                http.requests
             ),
         ],
         table,

@@ -94,6 +94,7 @@ fn run() -> Results {
             served: vec![served(NATIVE, 80_000.0), served(OURS, 40_000.0)],
             worker_fresh: 300.0,
             worker_used: 600.0,
+            worker_quiet: 400.0,
             worker_last: 1200.0,
             requests: 340_000,
         }),

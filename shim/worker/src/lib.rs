@@ -12,6 +12,7 @@
 //! function     arguments and results of a function that is called by name
 //! settings     what `wasi:config` answers with
 //! log          stdout and stderr of a server, whose reader may be away
+//! heap         the allocator, which gives back what a server has used
 //! ending       why it ended: exit status, and one sentence for the user
 //! ```
 //!
@@ -27,6 +28,7 @@ mod ending;
 mod exec;
 mod function;
 mod guest;
+mod heap;
 mod host;
 mod invocation;
 mod log;

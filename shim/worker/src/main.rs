@@ -4,10 +4,6 @@ use std::io::Write;
 
 use slipway_shim_worker::{Args, run_file, serve};
 
-/// musl's allocator maps and unmaps memory for each request of a server (docs/adr/0002).
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
-
 fn main() {
     let status = match Args::parse(std::env::args().skip(1)) {
         Ok(Args::Print(text)) => i32::from(writeln!(std::io::stdout(), "{text}").is_err()),

@@ -25,6 +25,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use slipway_shim_engine::{Wasi, imports};
+use tokio::sync::Notify;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
@@ -81,6 +82,7 @@ impl Server {
             reuse: http.reuse.get(),
             spare: Mutex::new(Vec::new()),
             requests: AtomicU64::new(0),
+            asked: Notify::new(),
         };
         Ok(Self {
             listen,

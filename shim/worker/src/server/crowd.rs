@@ -63,9 +63,16 @@ impl Crowd {
     pub(super) fn join(&self, motion: &Arc<Motion>) {
         let mut members = self.members();
         if members.len() >= 2 * self.most {
-            members.retain(|member| member.strong_count() > 0);
+            without_gone(&mut members);
         }
         members.push(Arc::downgrade(motion));
+    }
+
+    /// Forgets those that are gone.
+    pub(super) fn forget(&self) {
+        let mut members = self.members();
+        without_gone(&mut members);
+        members.shrink_to_fit();
     }
 
     /// The one that has been without a request, and silent, for longest, and was not asked yet.
@@ -84,6 +91,10 @@ impl Crowd {
     fn members(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Motion>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn without_gone(members: &mut Vec<Weak<Motion>>) {
+    members.retain(|member| member.strong_count() > 0);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::Request;
 use hyper::body::Incoming;
 use slipway_shim_options::Http;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
@@ -37,6 +37,8 @@ pub(super) struct Handler {
     pub(super) reuse: u32,
     pub(super) spare: Mutex<Vec<Instance>>,
     pub(super) requests: AtomicU64,
+    /// There was one.
+    pub(super) asked: Notify,
 }
 
 /// An instance of the guest.
@@ -69,9 +71,11 @@ impl Handler {
         progress: &Progress,
         answer: oneshot::Sender<Told>,
     ) -> wasmtime::Result<()> {
+        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.asked.notify_one();
         let mut instance = match self.take_spare() {
             Some(instance) => instance,
-            None => self.instantiate().await?,
+            None => self.instantiate(id).await?,
         };
         let store = &mut instance.store;
         let result = match &instance.proxy {
@@ -88,8 +92,7 @@ impl Handler {
         result
     }
 
-    async fn instantiate(&self) -> wasmtime::Result<Instance> {
-        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+    async fn instantiate(&self, id: u64) -> wasmtime::Result<Instance> {
         let share = Share::of(&self.budget);
         let host = ComponentHost::request(&self.invocation, &self.common, share, id);
         let mut store = Store::new(&self.engine, host);
@@ -132,14 +135,17 @@ impl Handler {
         drop(old);
     }
 
-    /// Lets go of instances that are not needed, from time to time, if there can be any.
-    pub(super) async fn housekeeping(&self) {
-        if self.reuse == 1 {
-            return std::future::pending().await;
-        }
+    /// Waits until there have been requests, and then none for a while: an idle server is not woken for it. Meanwhile lets
+    /// go of instances that are not needed.
+    pub(super) async fn quiet(&self) {
+        self.asked.notified().await;
         loop {
+            let before = self.requests.load(Ordering::Relaxed);
             tokio::time::sleep(SPARE).await;
             self.let_go();
+            if before == self.requests.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 

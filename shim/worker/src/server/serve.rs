@@ -17,7 +17,7 @@ use super::handler::Handler;
 use super::listen::Listen;
 use super::motion::Motion;
 use crate::ending::say;
-use crate::signals;
+use crate::{heap, signals};
 
 /// How long to wait when accepting fails for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
@@ -45,11 +45,16 @@ pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result
     let mut next = None;
     {
         let mut stopped = pin!(stop.told());
-        let mut housekeeping = pin!(handler.housekeeping());
+        let mut quiet = pin!(handler.quiet());
         loop {
             let place = tokio::select! {
                 () = &mut stopped => break,
-                () = &mut housekeeping => continue,
+                () = &mut quiet => {
+                    crowd.forget();
+                    heap::give_back();
+                    quiet.set(handler.quiet());
+                    continue;
+                }
                 place = accept(&listener, &crowd, &mut next) => place,
             };
             if let Some(place) = place

@@ -5,6 +5,7 @@ mod files;
 mod limits;
 mod log;
 mod protocol;
+mod quiet;
 mod reuse;
 mod wasi_0_3;
 
