@@ -11,12 +11,12 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 /// What a pipe takes at once if it takes anything (pipe(7)).
 const PART: usize = libc::PIPE_BUF;
@@ -48,6 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to write, or nothing any more.
     turn: Condvar,
+    /// For those who wait for room, or for the end of it all: some of it was written.
+    moved: Notify,
 }
 
 #[derive(Default)]
@@ -57,8 +59,6 @@ struct State {
     thread: bool,
     /// It is writing what it has taken out of `kept`.
     writing: bool,
-    /// Those who wait for room, or for the end of it all.
-    waiting: Vec<Waker>,
     /// The server's own lines that were not kept.
     lost: usize,
 }
@@ -71,13 +71,6 @@ impl State {
     fn has_room(&self) -> bool {
         self.kept.len() < KEPT
     }
-
-    fn wait(&mut self, context: &Context<'_>) {
-        let waker = context.waker();
-        if !self.waiting.iter().any(|other| other.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
-    }
 }
 
 impl Log {
@@ -88,6 +81,7 @@ impl Log {
             waits,
             state: Mutex::default(),
             turn: Condvar::new(),
+            moved: Notify::new(),
         }))
     }
 
@@ -110,30 +104,29 @@ impl Log {
 
     /// Waits until everything is written.
     pub(crate) async fn written(&self) {
-        poll_fn(|context| {
-            let mut state = self.0.state();
-            if state.is_written() {
-                return Poll::Ready(());
+        self.wait_for(State::is_written).await;
+    }
+
+    /// Waits until there is room for a guest's bytes.
+    async fn room(&self) {
+        self.wait_for(State::has_room).await;
+    }
+
+    async fn wait_for(&self, condition: fn(&State) -> bool) {
+        loop {
+            // Hears of what happens from now on, also between the look and the wait.
+            let moved = self.0.moved.notified();
+            if condition(&self.0.state()) {
+                return;
             }
-            state.wait(context);
-            Poll::Pending
-        })
-        .await;
+            moved.await;
+        }
     }
 
     /// The same for who may wait in the system.
     pub(crate) fn settle(&self) {
         let state = self.0.state();
         drop(self.0.wait_while(state, |state| !state.is_written()));
-    }
-
-    fn poll_room(&self, context: &Context<'_>) -> Poll<MutexGuard<'_, State>> {
-        let mut state = self.0.state();
-        if state.has_room() {
-            return Poll::Ready(state);
-        }
-        state.wait(context);
-        Poll::Pending
     }
 
     /// Writes what can be written at once and keeps the rest.
@@ -238,8 +231,7 @@ impl Shared {
                 state.kept.extend(line.as_bytes());
             }
             if state.has_room() {
-                let waiting = std::mem::take(&mut state.waiting);
-                waiting.into_iter().for_each(Waker::wake);
+                self.moved.notify_waiters();
             }
             self.turn.notify_all();
         }

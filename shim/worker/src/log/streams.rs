@@ -1,9 +1,8 @@
 //! The output as guests have it.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -27,7 +26,10 @@ impl StdoutStream for Log {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        Box::new(Writer {
+            log: self.clone(),
+            room: None,
+        })
     }
 }
 
@@ -42,7 +44,7 @@ struct Stream {
 impl Pollable for Stream {
     async fn ready(&mut self) {
         if !self.granted {
-            poll_fn(|context| self.log.poll_room(context).map(drop)).await;
+            self.log.room().await;
             self.granted = true;
         }
     }
@@ -72,17 +74,29 @@ impl OutputStream for Stream {
 }
 
 /// As WASI 0.3 has it.
-impl AsyncWrite for Log {
+struct Writer {
+    log: Log,
+    /// Waits for room, when there was none.
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+impl AsyncWrite for Writer {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Poll::Ready(state) = self.poll_room(context) else {
-            return Poll::Pending;
-        };
+        if self.room.is_none() && !self.log.0.state().has_room() {
+            let log = self.log.clone();
+            self.room = Some(Box::pin(async move { log.room().await }));
+        }
+        if let Some(room) = &mut self.room {
+            ready!(room.as_mut().poll(context));
+            self.room = None;
+        }
         let part = &bytes[..bytes.len().min(PART)];
-        Poll::Ready(self.put(state, part).map(|()| part.len()))
+        let done = self.log.put(self.log.0.state(), part);
+        Poll::Ready(done.map(|()| part.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

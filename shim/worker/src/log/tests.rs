@@ -1,5 +1,8 @@
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, PipeReader};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
 use wasmtime_wasi::cli::StdoutStream;
@@ -77,6 +80,27 @@ async fn an_output_that_nobody_reads_any_more_fails_and_holds_up_nothing() {
     log.written().await;
     assert!(log.tell("a line\n").is_err());
     log.settle();
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_leaves_nothing_behind() {
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (log, _reader) = log();
+    fill(&log).await;
+    let nobody = Arc::new(Nobody);
+    let waker = Waker::from(Arc::clone(&nobody));
+    let mut context = Context::from_waker(&waker);
+    {
+        let mut writer = Box::into_pin(log.async_stream());
+        assert!(writer.as_mut().poll_write(&mut context, b"x").is_pending());
+        let mut written = pin!(log.written());
+        assert!(written.as_mut().poll(&mut context).is_pending());
+        assert!(Arc::strong_count(&nobody) > 2);
+    }
+    assert_eq!(Arc::strong_count(&nobody), 2);
 }
 
 #[tokio::test]
