@@ -115,7 +115,7 @@ fn common(flavour: Flavour) -> Config {
         // WASI 0.3 needs it; with 0.2 it costs a tenth of the requests a second.
         .concurrency_support(concurrent)
         // Lets other requests of a server go on beside one that computes, and SIGTERM end it: 3 % of its requests. Commands
-        // have nobody to give way to, and signals end them at once; CPython is 17 % faster to its first line without.
+        // have nobody to give way to, and signals end them at once; CPython takes a sixth less to its end without.
         .epoch_interruption(server)
         // Not registered for the system's unwinder: traps walk frame pointers.
         .native_unwind_info(false)

@@ -264,7 +264,6 @@ mod tests {
             let instances: Vec<_> = (0..2)
                 .map(|_| {
                     let mut store = wasmtime::Store::new(&engine, ());
-                    store.set_epoch_deadline(1);
                     linker.instantiate(&mut store, &component).unwrap();
                     store
                 })

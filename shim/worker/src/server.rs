@@ -82,7 +82,8 @@ impl Server {
             reuse: http.reuse.get(),
             spare: Mutex::new(Vec::new()),
             requests: AtomicU64::new(0),
-            asked: Notify::new(),
+            endings: AtomicU64::new(0),
+            ended: Notify::new(),
         };
         Ok(Self {
             listen,

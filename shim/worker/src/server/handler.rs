@@ -23,6 +23,10 @@ use crate::memory::{Budget, Share};
 /// How long an instance that may serve again is kept without a request, as `wasmtime serve` does by a second.
 const SPARE: Duration = Duration::from_secs(1);
 
+/// So many endings are worth to be looked after: a probe is two, its guest's and its connection's, and what it has used is
+/// needed by the next.
+const FEW: u64 = 8;
+
 /// What every request needs.
 pub(super) struct Handler {
     pub(super) engine: Engine,
@@ -37,8 +41,10 @@ pub(super) struct Handler {
     pub(super) reuse: u32,
     pub(super) spare: Mutex<Vec<Instance>>,
     pub(super) requests: AtomicU64,
-    /// There was one.
-    pub(super) asked: Notify,
+    /// How many guests and connections have come to their end.
+    pub(super) endings: AtomicU64,
+    /// One did.
+    pub(super) ended: Notify,
 }
 
 /// An instance of the guest.
@@ -71,8 +77,9 @@ impl Handler {
         progress: &Progress,
         answer: oneshot::Sender<Told>,
     ) -> wasmtime::Result<()> {
+        // The last that is dropped, also when this is given up.
+        let _ending = self.ending();
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.asked.notify_one();
         let mut instance = match self.take_spare() {
             Some(instance) => instance,
             None => self.instantiate(id).await?,
@@ -135,15 +142,25 @@ impl Handler {
         drop(old);
     }
 
-    /// Waits until there have been requests, and then none for a while: an idle server is not woken for it. Meanwhile lets
-    /// go of instances that are not needed.
+    /// Tells, when it is dropped, that a guest or a connection has come to its end.
+    pub(super) fn ending(&self) -> Ending<'_> {
+        Ending(self)
+    }
+
+    /// Waits until so much has come to its end, and then nothing for a while, that there may be something to give back; an
+    /// idle server is not woken for it. Meanwhile lets go of instances that are not needed.
     pub(super) async fn quiet(&self) {
-        self.asked.notified().await;
+        let first = self.endings.load(Ordering::Relaxed);
         loop {
-            let before = self.requests.load(Ordering::Relaxed);
-            tokio::time::sleep(SPARE).await;
-            self.let_go();
-            if before == self.requests.load(Ordering::Relaxed) {
+            self.ended.notified().await;
+            let mut last;
+            while {
+                last = self.endings.load(Ordering::Relaxed);
+                tokio::time::sleep(SPARE).await;
+                self.let_go();
+                last != self.endings.load(Ordering::Relaxed)
+            } {}
+            if last - first >= FEW {
                 return;
             }
         }
@@ -170,6 +187,16 @@ impl Handler {
                 time(self.patience.request)
             ),
         }
+    }
+}
+
+/// See [`Handler::ending`].
+pub(super) struct Ending<'a>(&'a Handler);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.endings.fetch_add(1, Ordering::Relaxed);
+        self.0.ended.notify_one();
     }
 }
 

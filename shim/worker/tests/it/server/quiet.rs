@@ -1,6 +1,7 @@
 //! What a server keeps when nobody asks it any more.
 
 use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
 
 use super::Server;
 use crate::eventually;
@@ -35,6 +36,8 @@ fn what_a_burst_has_used_is_given_back() {
         .collect();
     let used = server.own_memory() - before;
     assert!(used > 1 << 20, "{used} bytes");
+    // Longer than a server waits for it to be quiet: that they end comes as news.
+    std::thread::sleep(Duration::from_millis(1500));
     drop(connections);
     eventually("most of it", || {
         (server.own_memory() < before + used / 3).then_some(())

@@ -1,5 +1,7 @@
 //! Instances that serve more than one request.
 
+use std::time::Duration;
+
 use super::{SERVER, SERVER_0_3, Server};
 use crate::eventually;
 
@@ -22,6 +24,19 @@ fn an_instance_serves_as_many_requests_as_were_chosen() {
         }
         server.signal();
         assert_eq!(server.end().0, Some(0));
+    }
+}
+
+#[test]
+fn an_instance_that_nobody_needs_is_let_go_of() {
+    for guest in [SERVER, SERVER_0_3] {
+        let server = Server::of(guest, &["http-reuse=100"]);
+        eventually("a new instance", || {
+            assert_eq!(server.status("/"), OK);
+            // Asking keeps it.
+            std::thread::sleep(Duration::from_millis(2500));
+            (server.status("/second") == TRAPPED).then_some(())
+        });
     }
 }
 
