@@ -83,6 +83,7 @@ impl Server {
             spare: Mutex::new(Vec::new()),
             requests: AtomicU64::new(0),
             endings: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
             ended: Notify::new(),
         };
         Ok(Self {

@@ -18,12 +18,24 @@ fn log() -> (Log, PipeReader) {
 async fn fill(log: &Log) -> String {
     let mut stream = log.p2_stream();
     let mut all = String::new();
-    while stream.check_write().unwrap() > 0 {
-        let line = format!("{:>999}\n", all.len());
-        stream.write(line.clone().into()).unwrap();
-        all.push_str(&line);
+    loop {
+        let (has_room, writing) = {
+            let state = log.0.state();
+            (state.has_room(), state.writing)
+        };
+        match (has_room, writing) {
+            (true, _) => {
+                let line = format!("{:>4095}\n", all.len());
+                assert_eq!(line.len(), PART);
+                assert!(stream.check_write().unwrap() > 0);
+                stream.write(line.clone().into()).unwrap();
+                all.push_str(&line);
+            }
+            // The thread is about to take a part, and there is room for one more then.
+            (false, false) => std::thread::yield_now(),
+            (false, true) => return all,
+        }
     }
-    all
 }
 
 #[tokio::test]

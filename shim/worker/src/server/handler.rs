@@ -43,6 +43,8 @@ pub(super) struct Handler {
     pub(super) requests: AtomicU64,
     /// How many guests and connections have come to their end.
     pub(super) endings: AtomicU64,
+    /// How many had when it was last quiet.
+    pub(super) seen: AtomicU64,
     /// One did.
     pub(super) ended: Notify,
 }
@@ -150,7 +152,6 @@ impl Handler {
     /// Waits until so much has come to its end, and then nothing for a while, that there may be something to give back; an
     /// idle server is not woken for it. Meanwhile lets go of instances that are not needed.
     pub(super) async fn quiet(&self) {
-        let first = self.endings.load(Ordering::Relaxed);
         loop {
             self.ended.notified().await;
             let mut last;
@@ -160,7 +161,8 @@ impl Handler {
                 self.let_go();
                 last != self.endings.load(Ordering::Relaxed)
             } {}
-            if last - first >= FEW {
+            if last - self.seen.load(Ordering::Relaxed) >= FEW {
+                self.seen.store(last, Ordering::Relaxed);
                 return;
             }
         }
