@@ -96,8 +96,8 @@ pub(crate) fn judge(results: &Results) -> Vec<Goal> {
     let http = results.http.as_ref();
     goals.push(at_most(
         800.0,
-        "private memory of a server's worker, quiet after 100,000 requests, KiB",
-        http.map(|http| http.worker_quiet),
+        "private memory of a server's worker after 100,000 requests, KiB",
+        http.map(|http| http.worker_used),
     ));
     for (python, hello) in [(PYTHON_COMMAND, HELLO), (PAUSELESS_PYTHON, PAUSELESS_HELLO)] {
         let ratio = results.ratio(python.name, hello.name, Step::FirstOutput);
