@@ -1,183 +1,110 @@
-//! The worker's heap: dlmalloc, which gives back what it does not need when a server has nothing to do.
+//! The worker's heap: dlmalloc in two parts, which gives back what it does not need when a server has little to do.
 //!
 //! musl's allocator maps and unmaps memory for each request of a server. dlmalloc does not, but gives back only what lies at
 //! the end of what it has, and only from 2 MiB on: what a burst of requests has used stays, in pieces between what is still
-//! needed. [`give_back`] takes every free piece as if it were needed, tells the kernel that its pages are not, and frees it
-//! again (docs/benchmarks.md has what that gains).
+//! needed, until [`give_back`] (docs/benchmarks.md has what that and the parts gain).
+
+mod pages;
+mod part;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dlmalloc::{Allocator, Dlmalloc};
+use part::Part;
 
-/// The largest free piece that is looked for; what is larger is taken in parts.
-const LARGEST: usize = 64 << 20;
+/// What hyper takes for a buffer (hyper 1, `proto/h1/io.rs`, `INIT_BUFFER_SIZE`): two for each connection, and another for
+/// each request. Hardly anything in them is ever used but the first page, and a page that was never used takes no memory. But
+/// among others they lie where an instance was before.
+const BUFFER: usize = 8 << 10;
 
 #[global_allocator]
-static HEAP: Heap = Heap(Mutex::new(Dlmalloc::new_with_allocator(Pages)));
+static HEAP: Heap = Heap {
+    buffers: Part::new(),
+    others: Part::new(),
+};
 
-/// While it is set the heap does not grow.
-static CLOSED: AtomicBool = AtomicBool::new(false);
-
-/// Gives memory that is not needed back to the kernel. That takes a few allocations and system calls for each free piece, in
-/// which time other threads do not get any.
+/// Gives memory that is not needed back to the kernel.
 pub(crate) fn give_back() {
-    let page = page_size();
-    // Has at least one page that nothing else lies in.
-    let smallest = 2 * page;
-    let mut heap = HEAP.lock();
-    // SAFETY: nobody else is in the heap, and `Pages` gives and takes whole mappings.
-    unsafe { heap.trim(0) };
-    CLOSED.store(true, Ordering::Relaxed);
-    let mut held: *mut Held = ptr::null_mut();
-    let mut size = LARGEST;
-    while size >= smallest {
-        // SAFETY: size and alignment are as `Layout` would have them.
-        let piece = unsafe { heap.malloc(size, align_of::<Held>()) }.cast::<Held>();
-        if piece.is_null() {
-            size /= 2;
-            continue;
-        }
-        let before = std::mem::replace(&mut held, piece);
-        // SAFETY: the piece is ours, `size` bytes of it, and aligned.
-        unsafe { piece.write(Held { before, size }) };
-        let (from, to) = (piece.addr() + size_of::<Held>(), piece.addr() + size);
-        if let Some((from, length)) = whole_pages(from, to, page) {
-            // SAFETY: these pages lie within the piece altogether, behind what was written, in a private mapping of no file.
-            // They are zeros from then on. Where the kernel refuses, they stay, which does no harm.
-            unsafe { libc::madvise(piece.with_addr(from).cast(), length, libc::MADV_DONTNEED) };
-        }
-    }
-    while !held.is_null() {
-        // SAFETY: `held` is a piece from above, and this was written into it.
-        unsafe {
-            let Held { before, size } = held.read();
-            heap.free(held.cast(), size, align_of::<Held>());
-            held = before;
-        }
-    }
-    CLOSED.store(false, Ordering::Relaxed);
-}
-
-/// What is in the first bytes of a free piece while it is held.
-struct Held {
-    /// The one that was taken before it.
-    before: *mut Held,
-    size: usize,
-}
-
-/// Where the pages begin, and how many bytes they have, that lie altogether between two addresses. The kernel rounds a length
-/// up (`do_madvise`, mm/madvise.c), so it has to be one of whole pages of the size that this kernel has: 16 or 64 KiB on some
-/// arm64.
-fn whole_pages(from: usize, to: usize, page: usize) -> Option<(usize, usize)> {
-    let (from, to) = (from.next_multiple_of(page), to - to % page);
-    (from < to).then(|| (from, to - from))
-}
-
-/// Bytes of a page.
-fn page_size() -> usize {
-    // SAFETY: plain call, which allocates nothing.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    // It cannot fail, and no kernel has larger ones.
-    usize::try_from(size).unwrap_or(64 << 10)
+    HEAP.buffers.give_back();
+    HEAP.others.give_back();
 }
 
 /// The allocator of the whole process.
-struct Heap(Mutex<Dlmalloc<Pages>>);
+struct Heap {
+    /// Pieces of [`BUFFER`] bytes, which so begin where one has begun before.
+    buffers: Part,
+    others: Part,
+}
 
 impl Heap {
-    fn lock(&self) -> MutexGuard<'_, Dlmalloc<Pages>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where a piece of this size is.
+    fn part(&self, size: usize) -> &Part {
+        if size == BUFFER {
+            &self.buffers
+        } else {
+            &self.others
+        }
     }
 }
 
-// SAFETY: each call is dlmalloc's own, under the lock; a mutex of the standard library allocates nothing on Linux.
+// SAFETY: each call is dlmalloc's own, under the lock of the part that the size says, in which the piece was made as well; a
+// mutex of the standard library allocates nothing on Linux.
 unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let mut part = self.part(layout.size()).lock();
         // SAFETY: passed on to our caller.
-        unsafe { self.lock().malloc(layout.size(), layout.align()) }
+        unsafe { part.malloc(layout.size(), layout.align()) }
     }
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let mut part = self.part(layout.size()).lock();
         // SAFETY: passed on to our caller.
-        unsafe { self.lock().calloc(layout.size(), layout.align()) }
+        unsafe { part.calloc(layout.size(), layout.align()) }
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        let mut part = self.part(layout.size()).lock();
         // SAFETY: passed on to our caller.
-        unsafe { self.lock().free(address, layout.size(), layout.align()) }
+        unsafe { part.free(address, layout.size(), layout.align()) }
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, address: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: passed on to our caller.
+        let (from, to) = (self.part(layout.size()), self.part(size));
+        if ptr::eq(from, to) {
+            // SAFETY: passed on to our caller.
+            return unsafe {
+                to.lock()
+                    .realloc(address, layout.size(), layout.align(), size)
+            };
+        }
+        // SAFETY: the new size is our caller's to vouch for, as above; both pieces are there and not the same, and as long as
+        // the shorter of them.
         unsafe {
-            self.lock()
-                .realloc(address, layout.size(), layout.align(), size)
+            let piece = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !piece.is_null() {
+                ptr::copy_nonoverlapping(address, piece, size.min(layout.size()));
+                self.dealloc(address, layout);
+            }
+            piece
         }
-    }
-}
-
-/// Where the heap has its memory from: private mappings of no file.
-struct Pages;
-
-// SAFETY: mappings are of the size that is told, nobody else's, and stay until they are unmapped here.
-unsafe impl Allocator for Pages {
-    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        if CLOSED.load(Ordering::Relaxed) {
-            return (ptr::null_mut(), 0, 0);
-        }
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-        );
-        // SAFETY: a new mapping, wherever there is room.
-        match unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) } {
-            libc::MAP_FAILED => (ptr::null_mut(), 0, 0),
-            address => (address.cast(), size, 0),
-        }
-    }
-
-    fn remap(&self, address: *mut u8, old: usize, new: usize, can_move: bool) -> *mut u8 {
-        let flags = if can_move { libc::MREMAP_MAYMOVE } else { 0 };
-        // SAFETY: the mapping is the heap's, and `old` bytes of it.
-        match unsafe { libc::mremap(address.cast(), old, new, flags) } {
-            libc::MAP_FAILED => ptr::null_mut(),
-            address => address.cast(),
-        }
-    }
-
-    fn free_part(&self, address: *mut u8, old: usize, new: usize) -> bool {
-        // SAFETY: nothing of the mapping's end is needed any more.
-        unsafe { libc::munmap(address.add(new).cast(), old - new) == 0 }
-    }
-
-    fn free(&self, address: *mut u8, size: usize) -> bool {
-        // SAFETY: nothing of the mapping is needed any more.
-        unsafe { libc::munmap(address.cast(), size) == 0 }
-    }
-
-    fn can_release_part(&self, _: u32) -> bool {
-        true
-    }
-
-    fn allocates_zeros(&self) -> bool {
-        true
-    }
-
-    fn page_size(&self) -> usize {
-        page_size()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// For tests that look at the whole process.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Bytes of this process's own that are in memory.
     fn resident() -> usize {
@@ -191,56 +118,78 @@ mod tests {
 
     #[test]
     fn what_lies_between_is_given_back_and_what_is_there_stays() {
-        let piece = 5 * page_size();
-        let mut pieces: Vec<_> = (0..1000_usize)
-            .map(|index| vec![u8::try_from(index % 251).unwrap() + 1; piece])
-            .collect();
-        let full = resident();
-        // Every tenth is needed; what was between them is free.
-        let kept: Vec<_> = (0..100)
-            .map(|index| std::mem::take(&mut pieces[index * 10]))
-            .collect();
-        drop(pieces);
-        give_back();
-        let left = resident();
-        assert!(left + 500 * piece < full, "{full} bytes became {left}");
-        for (index, bytes) in kept.iter().enumerate() {
-            let content = u8::try_from(index * 10 % 251).unwrap() + 1;
-            assert!(bytes.iter().all(|byte| *byte == content));
+        let _alone = alone();
+        for piece in [5 * pages::page_size(), BUFFER] {
+            let mut pieces: Vec<_> = (0..1000_usize)
+                .map(|index| vec![u8::try_from(index % 251).unwrap() + 1; piece])
+                .collect();
+            let full = resident();
+            // Every tenth is needed; what was between them is free.
+            let kept: Vec<_> = (0..100)
+                .map(|index| std::mem::take(&mut pieces[index * 10]))
+                .collect();
+            drop(pieces);
+            give_back();
+            let left = resident();
+            assert!(left + 500 * piece < full, "{full} bytes became {left}");
+            for (index, bytes) in kept.iter().enumerate() {
+                let content = u8::try_from(index * 10 % 251).unwrap() + 1;
+                assert!(bytes.iter().all(|byte| *byte == content));
+            }
+            // And it is a heap as before.
+            let again: Vec<_> = (0..1000).map(|_| vec![7_u8; piece]).collect();
+            assert!(again.iter().flatten().all(|byte| *byte == 7));
+            assert!(vec![0_u8; 1 << 20].iter().all(|byte| *byte == 0));
         }
-        // And it is a heap as before.
-        let again: Vec<_> = (0..1000).map(|_| vec![7_u8; piece]).collect();
-        assert!(again.iter().flatten().all(|byte| *byte == 7));
-        assert!(vec![0_u8; 1 << 20].iter().all(|byte| *byte == 0));
     }
 
     #[test]
-    fn only_whole_pages_are_given_up() {
-        let cases = [
-            ((0x1000, 0x3000, 0x1000), Some((0x1000, 0x2000))),
-            ((0x1001, 0x3fff, 0x1000), Some((0x2000, 0x1000))),
-            ((0x1001, 0x2fff, 0x1000), None),
-            ((0x1_0000, 0x1_3000, 0x4000), None),
-            ((0x1_0010, 0x2_7000, 0x4000), Some((0x1_4000, 0x1_0000))),
-            ((0x1_0010, 0x2_7000, 0x1_0000), None),
-        ];
-        for ((from, to, page), expected) in cases {
-            assert_eq!(
-                whole_pages(from, to, page),
-                expected,
-                "{from:x} {to:x} {page:x}"
-            );
+    fn the_rest_of_a_buffer_takes_no_memory() {
+        let _alone = alone();
+        let before = resident();
+        let connections: Vec<_> = (0..500)
+            .map(|_| {
+                let mut buffers = [const { Vec::new() }; 2];
+                for buffer in &mut buffers {
+                    buffer.reserve_exact(BUFFER);
+                    buffer.extend_from_slice(b"GET / HTTP/1.1");
+                }
+                // Its instance, which is written altogether.
+                drop(vec![1_u8; 3 * BUFFER]);
+                buffers
+            })
+            .collect();
+        let (used, taken) = (resident() - before, connections.len() * 2 * BUFFER);
+        assert!(used < taken * 3 / 4, "{used} bytes of {taken}");
+    }
+
+    #[test]
+    fn a_piece_keeps_its_content_when_it_becomes_a_buffer_and_when_it_is_one_no_more() {
+        let mut bytes: Vec<u8> = Vec::with_capacity(100);
+        let content: Vec<u8> = (0..100).collect();
+        bytes.extend_from_slice(&content);
+        for capacity in [BUFFER, 2 * BUFFER, BUFFER, 100, BUFFER, 3000] {
+            if capacity > bytes.capacity() {
+                bytes.reserve_exact(capacity - bytes.len());
+            } else {
+                bytes.shrink_to(capacity);
+            }
+            assert_eq!(bytes.capacity(), capacity);
+            assert_eq!(bytes, content);
         }
     }
 
     #[test]
     fn others_allocate_meanwhile() {
+        let _alone = alone();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..2000_usize {
                         let bytes = vec![1_u8; round * 7 % 30_000];
+                        let buffer = vec![2_u8; BUFFER];
                         assert!(bytes.iter().all(|byte| *byte == 1));
+                        assert!(buffer.iter().all(|byte| *byte == 2));
                     }
                 });
             }

@@ -123,7 +123,7 @@ impl Log {
         }
     }
 
-    /// The same for who may wait in the system.
+    /// As [`Self::written`], for who is no task: holds the thread up.
     pub(crate) fn settle(&self) {
         let state = self.0.state();
         drop(self.0.wait_while(state, |state| !state.is_written()));

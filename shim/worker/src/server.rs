@@ -6,12 +6,14 @@
 //! connection   one connection: stream (its bytes), motion (when it last moved)
 //! request      one request: admission (its turn), progress (how far its answer is)
 //! handler      instances of the guest, and call: what is asked of them
+//! endings      when there is memory to give back
 //! ```
 
 mod admission;
 mod call;
 mod connection;
 mod crowd;
+mod endings;
 mod handler;
 mod listen;
 mod motion;
@@ -25,7 +27,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use slipway_shim_engine::{Wasi, imports};
-use tokio::sync::Notify;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
@@ -35,6 +36,7 @@ use crate::memory::Budget;
 use crate::{Ending, Invocation, signals};
 
 use admission::Admission;
+use endings::Endings;
 use handler::Handler;
 pub(crate) use listen::Listen;
 use progress::Patience;
@@ -82,9 +84,7 @@ impl Server {
             reuse: http.reuse.get(),
             spare: Mutex::new(Vec::new()),
             requests: AtomicU64::new(0),
-            endings: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
-            ended: Notify::new(),
+            endings: Endings::default(),
         };
         Ok(Self {
             listen,

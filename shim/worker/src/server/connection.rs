@@ -69,7 +69,7 @@ pub(super) async fn serve(
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let handler = Arc::clone(&surroundings.handler);
-    let _ending = handler.ending();
+    let _ending = handler.endings.one();
     let surroundings = Arc::new(surroundings);
     tokio::select! {
         () = speak(stream, &surroundings) => {}

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use hyper::Request;
 use hyper::body::Incoming;
 use slipway_shim_options::Http;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 
 use super::admission::Admission;
 use super::call;
+use super::endings::Endings;
 use super::progress::{Arriving, Patience, Progress, Stuck};
 use super::request::Told;
 use crate::Invocation;
@@ -22,10 +23,6 @@ use crate::memory::{Budget, Share};
 
 /// How long an instance that may serve again is kept without a request, as `wasmtime serve` does by a second.
 const SPARE: Duration = Duration::from_secs(1);
-
-/// So many endings are worth to be looked after: a probe is two, its guest's and its connection's, and what it has used is
-/// needed by the next.
-const FEW: u64 = 8;
 
 /// What every request needs.
 pub(super) struct Handler {
@@ -41,12 +38,7 @@ pub(super) struct Handler {
     pub(super) reuse: u32,
     pub(super) spare: Mutex<Vec<Instance>>,
     pub(super) requests: AtomicU64,
-    /// How many guests and connections have come to their end.
-    pub(super) endings: AtomicU64,
-    /// How many had when it was last quiet.
-    pub(super) seen: AtomicU64,
-    /// One did.
-    pub(super) ended: Notify,
+    pub(super) endings: Endings,
 }
 
 /// An instance of the guest.
@@ -80,7 +72,7 @@ impl Handler {
         answer: oneshot::Sender<Told>,
     ) -> wasmtime::Result<()> {
         // The last that is dropped, also when this is given up.
-        let _ending = self.ending();
+        let _ending = self.endings.one();
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut instance = match self.take_spare() {
             Some(instance) => instance,
@@ -135,37 +127,19 @@ impl Handler {
     }
 
     /// Lets go of instances that have not been needed for a while.
-    pub(super) fn let_go(&self) {
+    fn let_go(&self) {
         let mut spare = self.spare();
         // The one that became free last is taken first, so the others are in order.
         let old = spare.partition_point(|instance| instance.free_since.elapsed() >= SPARE);
         let old: Vec<_> = spare.drain(..old).collect();
         drop(spare);
-        drop(old);
+        self.endings.add(old.len() as u64);
     }
 
-    /// Tells, when it is dropped, that a guest or a connection has come to its end.
-    pub(super) fn ending(&self) -> Ending<'_> {
-        Ending(self)
-    }
-
-    /// Waits until so much has come to its end, and then nothing for a while, that there may be something to give back; an
-    /// idle server is not woken for it. Meanwhile lets go of instances that are not needed.
-    pub(super) async fn quiet(&self) {
-        loop {
-            self.ended.notified().await;
-            let mut last;
-            while {
-                last = self.endings.load(Ordering::Relaxed);
-                tokio::time::sleep(SPARE).await;
-                self.let_go();
-                last != self.endings.load(Ordering::Relaxed)
-            } {}
-            if last - self.seen.load(Ordering::Relaxed) >= FEW {
-                self.seen.store(last, Ordering::Relaxed);
-                return;
-            }
-        }
+    /// For ever: lets go of instances that are not needed, and calls `give_back` when there may be something to give back.
+    pub(super) async fn look_after(&self, give_back: impl Fn()) -> ! {
+        let tidy = || self.let_go();
+        self.endings.look_after(SPARE, tidy, give_back).await
     }
 
     fn spare(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
@@ -189,16 +163,6 @@ impl Handler {
                 time(self.patience.request)
             ),
         }
-    }
-}
-
-/// See [`Handler::ending`].
-pub(super) struct Ending<'a>(&'a Handler);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.endings.fetch_add(1, Ordering::Relaxed);
-        self.0.ended.notify_one();
     }
 }
 

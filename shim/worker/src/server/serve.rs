@@ -45,16 +45,14 @@ pub(super) async fn serve(listen: &Listen, handler: &Arc<Handler>) -> io::Result
     let mut next = None;
     {
         let mut stopped = pin!(stop.told());
-        let mut quiet = pin!(handler.quiet());
+        let mut looking_after = pin!(handler.look_after(|| {
+            crowd.forget();
+            heap::give_back();
+        }));
         loop {
             let place = tokio::select! {
                 () = &mut stopped => break,
-                () = &mut quiet => {
-                    crowd.forget();
-                    heap::give_back();
-                    quiet.set(handler.quiet());
-                    continue;
-                }
+                never = &mut looking_after => never,
                 place = accept(&listener, &crowd, &mut next) => place,
             };
             if let Some(place) = place
