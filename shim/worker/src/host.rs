@@ -87,7 +87,7 @@ impl Common {
             let [stdout, stderr] = [stdout, stderr].map(OutputFile::new);
             (Output::File(stdout), Output::File(stderr))
         } else {
-            let [stdout, stderr] = [stdout, stderr].map(Log::new);
+            let [stdout, stderr] = Log::both(stdout, stderr);
             (Output::Log(stdout), Output::Log(stderr.ours()))
         };
         Ok(Self {

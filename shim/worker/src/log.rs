@@ -11,8 +11,9 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -43,13 +44,38 @@ pub(crate) struct Log(Arc<Shared>);
 
 struct Shared {
     file: File,
-    /// A write to it may wait: it is no file on a disk.
-    waits: bool,
+    direct: Direct,
     state: Mutex<State>,
     /// There is something to write, or nothing any more.
     turn: Condvar,
     /// For those who wait for room, or for the end of it all: some of it was written.
     moved: Notify,
+}
+
+/// When a [`PART`] can be written without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    /// Files on a disk, `/dev/null`.
+    Always,
+    /// When poll(2) says so, of pipes and sockets.
+    Asked,
+    /// Terminals, of which it says only that there is some room.
+    Never,
+}
+
+impl Direct {
+    fn of(file: &File) -> Self {
+        let Ok(kind) = file.metadata().map(|metadata| metadata.file_type()) else {
+            return Self::Never;
+        };
+        if file.is_terminal() {
+            Self::Never
+        } else if kind.is_file() || kind.is_char_device() {
+            Self::Always
+        } else {
+            Self::Asked
+        }
+    }
 }
 
 #[derive(Default)]
@@ -74,11 +100,26 @@ impl State {
 }
 
 impl Log {
-    pub(crate) fn new(file: File) -> Self {
-        let waits = !file.metadata().is_ok_and(|metadata| metadata.is_file());
+    /// Of stdout and stderr. Where both are the same, as on a terminal, one could take the room that the other was promised,
+    /// so they are one.
+    pub(crate) fn both(stdout: File, stderr: File) -> [Self; 2] {
+        let same = match (stdout.metadata(), stderr.metadata()) {
+            (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+            _ => false,
+        };
+        let stdout = Self::new(stdout);
+        let stderr = if same {
+            stdout.clone()
+        } else {
+            Self::new(stderr)
+        };
+        [stdout, stderr]
+    }
+
+    fn new(file: File) -> Self {
         Self(Arc::new(Shared {
+            direct: Direct::of(&file),
             file,
-            waits,
             state: Mutex::default(),
             turn: Condvar::new(),
             moved: Notify::new(),
@@ -182,8 +223,10 @@ impl Shared {
     /// Whether a write of a [`PART`] would not have to wait, be it that it fails. One more system call for each write;
     /// to have the pipe itself say so, its flags would have to be changed, which are everybody's who has it.
     fn takes(&self) -> bool {
-        if !self.waits {
-            return true;
+        match self.direct {
+            Direct::Always => return true,
+            Direct::Never => return false,
+            Direct::Asked => {}
         }
         let mut asked = libc::pollfd {
             fd: self.file.as_raw_fd(),

@@ -1,17 +1,23 @@
 use std::future::poll_fn;
-use std::io::{BufRead, BufReader, PipeReader};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
+use rustix::pty::{self, OpenptFlags};
+use rustix::termios::{self, OptionalActions};
 use wasmtime_wasi::cli::StdoutStream;
 
 use super::*;
 
+fn file(pipe: PipeWriter) -> File {
+    File::from(OwnedFd::from(pipe))
+}
+
 fn log() -> (Log, PipeReader) {
     let (reader, writer) = io::pipe().unwrap();
-    (Log::new(File::from(OwnedFd::from(writer))), reader)
+    (Log::new(file(writer)), reader)
 }
 
 /// Writes numbered lines until a guest would have to wait, and gives them.
@@ -92,6 +98,58 @@ async fn an_output_that_nobody_reads_any_more_fails_and_holds_up_nothing() {
     log.written().await;
     assert!(log.tell("a line\n").is_err());
     log.settle();
+}
+
+#[tokio::test]
+async fn a_terminal_that_nobody_reads_holds_up_nobody() {
+    let terminal = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    pty::grantpt(&terminal).unwrap();
+    pty::unlockpt(&terminal).unwrap();
+    let name = pty::ptsname(&terminal, Vec::new()).unwrap();
+    let end = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    // Lines as they are.
+    let mut attributes = termios::tcgetattr(&end).unwrap();
+    attributes.make_raw();
+    termios::tcsetattr(&end, OptionalActions::Now, &attributes).unwrap();
+    let log = Log::new(end);
+    let all = fill(&log).await;
+    assert!(all.len() > KEPT);
+    let mut read = vec![0; all.len()];
+    File::from(terminal).read_exact(&mut read).unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), all);
+    log.written().await;
+}
+
+#[tokio::test]
+async fn two_outputs_that_are_one_are_one_log() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let other = writer.try_clone().unwrap();
+    let [stdout, stderr] = Log::both(file(writer), file(other));
+    let mut all = fill(&stdout).await;
+    // It could not be written at once.
+    stderr.tell("and this\n").unwrap();
+    all.push_str("and this\n");
+    let mut read = vec![0; all.len()];
+    reader.read_exact(&mut read).unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), all);
+
+    let [one, other] = [io::pipe().unwrap(), io::pipe().unwrap()];
+    let [stdout, stderr] = Log::both(file(one.1), file(other.1));
+    fill(&stdout).await;
+    stderr.tell("at once\n").unwrap();
+    assert!(stderr.0.state().is_written());
+}
+
+#[test]
+fn what_never_waits_is_written_at_once() {
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    assert_eq!(Direct::of(&null), Direct::Always);
+    assert_eq!(Direct::of(&tempfile::tempfile().unwrap()), Direct::Always);
+    assert_eq!(Direct::of(&file(io::pipe().unwrap().1)), Direct::Asked);
 }
 
 #[tokio::test]
