@@ -96,14 +96,25 @@ unsafe impl GlobalAlloc for Heap {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::process::Command;
 
     use super::*;
 
-    /// For tests that look at the whole process.
-    fn alone() -> MutexGuard<'static, ()> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs a test that looks at its whole process in one of its own.
+    fn alone(name: &str, test: fn()) {
+        const ALONE: &str = "SLIPWAY_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return test();
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("heap::tests::{name}"), "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        assert!(said.contains("1 passed"), "{said}");
     }
 
     /// Bytes of this process's own that are in memory.
@@ -118,49 +129,54 @@ mod tests {
 
     #[test]
     fn what_lies_between_is_given_back_and_what_is_there_stays() {
-        let _alone = alone();
-        for piece in [5 * pages::page_size(), BUFFER] {
-            let mut pieces: Vec<_> = (0..1000_usize)
-                .map(|index| vec![u8::try_from(index % 251).unwrap() + 1; piece])
-                .collect();
-            let full = resident();
-            // Every tenth is needed; what was between them is free.
-            let kept: Vec<_> = (0..100)
-                .map(|index| std::mem::take(&mut pieces[index * 10]))
-                .collect();
-            drop(pieces);
-            give_back();
-            let left = resident();
-            assert!(left + 500 * piece < full, "{full} bytes became {left}");
-            for (index, bytes) in kept.iter().enumerate() {
-                let content = u8::try_from(index * 10 % 251).unwrap() + 1;
-                assert!(bytes.iter().all(|byte| *byte == content));
-            }
-            // And it is a heap as before.
-            let again: Vec<_> = (0..1000).map(|_| vec![7_u8; piece]).collect();
-            assert!(again.iter().flatten().all(|byte| *byte == 7));
-            assert!(vec![0_u8; 1 << 20].iter().all(|byte| *byte == 0));
-        }
+        alone(
+            "what_lies_between_is_given_back_and_what_is_there_stays",
+            || {
+                for piece in [5 * pages::page_size(), BUFFER] {
+                    let mut pieces: Vec<_> = (0..1000_usize)
+                        .map(|index| vec![u8::try_from(index % 251).unwrap() + 1; piece])
+                        .collect();
+                    let full = resident();
+                    // Every tenth is needed; what was between them is free.
+                    let kept: Vec<_> = (0..100)
+                        .map(|index| std::mem::take(&mut pieces[index * 10]))
+                        .collect();
+                    drop(pieces);
+                    give_back();
+                    let left = resident();
+                    assert!(left + 500 * piece < full, "{full} bytes became {left}");
+                    for (index, bytes) in kept.iter().enumerate() {
+                        let content = u8::try_from(index * 10 % 251).unwrap() + 1;
+                        assert!(bytes.iter().all(|byte| *byte == content));
+                    }
+                    // And it is a heap as before.
+                    let again: Vec<_> = (0..1000).map(|_| vec![7_u8; piece]).collect();
+                    assert!(again.iter().flatten().all(|byte| *byte == 7));
+                    assert!(vec![0_u8; 1 << 20].iter().all(|byte| *byte == 0));
+                }
+            },
+        );
     }
 
     #[test]
     fn the_rest_of_a_buffer_takes_no_memory() {
-        let _alone = alone();
-        let before = resident();
-        let connections: Vec<_> = (0..500)
-            .map(|_| {
-                let mut buffers = [const { Vec::new() }; 2];
-                for buffer in &mut buffers {
-                    buffer.reserve_exact(BUFFER);
-                    buffer.extend_from_slice(b"GET / HTTP/1.1");
-                }
-                // Its instance, which is written altogether.
-                drop(vec![1_u8; 3 * BUFFER]);
-                buffers
-            })
-            .collect();
-        let (used, taken) = (resident() - before, connections.len() * 2 * BUFFER);
-        assert!(used < taken * 3 / 4, "{used} bytes of {taken}");
+        alone("the_rest_of_a_buffer_takes_no_memory", || {
+            let before = resident();
+            let connections: Vec<_> = (0..500)
+                .map(|_| {
+                    let mut buffers = [const { Vec::new() }; 2];
+                    for buffer in &mut buffers {
+                        buffer.reserve_exact(BUFFER);
+                        buffer.extend_from_slice(b"GET / HTTP/1.1");
+                    }
+                    // Its instance, which is written altogether.
+                    drop(vec![1_u8; 3 * BUFFER]);
+                    buffers
+                })
+                .collect();
+            let (used, taken) = (resident() - before, connections.len() * 2 * BUFFER);
+            assert!(used < taken * 3 / 4, "{used} bytes of {taken}");
+        });
     }
 
     #[test]
@@ -181,7 +197,6 @@ mod tests {
 
     #[test]
     fn others_allocate_meanwhile() {
-        let _alone = alone();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

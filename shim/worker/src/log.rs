@@ -87,6 +87,8 @@ struct State {
     writing: bool,
     /// The server's own lines that were not kept.
     lost: usize,
+    /// What was wrong when the thread wrote, until somebody has been told.
+    failed: Option<io::Error>,
 }
 
 impl State {
@@ -172,6 +174,9 @@ impl Log {
 
     /// Writes what can be written at once and keeps the rest.
     fn put(&self, mut state: MutexGuard<'_, State>, bytes: &[u8]) -> io::Result<()> {
+        if let Some(error) = state.failed.take() {
+            return Err(error);
+        }
         let mut rest = bytes;
         // Not past what came before. Under the lock: another's bytes may take the room that there is.
         while state.is_written() && !rest.is_empty() && self.0.takes() {
@@ -179,6 +184,7 @@ impl Log {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
@@ -194,7 +200,7 @@ impl Log {
                 .spawn(move || shared.write())
                 .is_err()
             {
-                return (&self.0.file).write_all(rest);
+                return self.0.write_out(rest);
             }
             state.thread = true;
         }
@@ -224,10 +230,14 @@ impl Shared {
     /// to have the pipe itself say so, its flags would have to be changed, which are everybody's who has it.
     fn takes(&self) -> bool {
         match self.direct {
-            Direct::Always => return true,
-            Direct::Never => return false,
-            Direct::Asked => {}
+            Direct::Always => true,
+            Direct::Asked => self.poll(0),
+            Direct::Never => false,
         }
+    }
+
+    /// Whether there is room, or an error, within so many milliseconds; less than none is for ever.
+    fn poll(&self, time: libc::c_int) -> bool {
         let mut asked = libc::pollfd {
             fd: self.file.as_raw_fd(),
             events: libc::POLLOUT,
@@ -235,12 +245,30 @@ impl Shared {
         };
         loop {
             // SAFETY: `asked` is one such structure, and valid for the call.
-            match unsafe { libc::poll(&raw mut asked, 1, 0) } {
+            match unsafe { libc::poll(&raw mut asked, 1, time) } {
                 // A signal came, as they do by the processor time.
                 -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
                 ready => return ready != 0,
             }
         }
+    }
+
+    /// Writes it, however long that takes.
+    fn write_out(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match (&self.file).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody else who has it may not want to wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.poll(-1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The thread's work.
@@ -262,11 +290,12 @@ impl Shared {
             state.writing = true;
             drop(state);
             // Who reads no more is told nothing more: the next one to write sees the error.
-            let result = (&self.file).write_all(&part[..count]);
+            let result = self.write_out(&part[..count]);
             state = self.state();
             state.writing = false;
-            if result.is_err() {
+            if let Err(error) = result {
                 state.kept.clear();
+                state.failed = Some(error);
             }
             if state.kept.is_empty() && state.lost > 0 {
                 let lost = std::mem::take(&mut state.lost);

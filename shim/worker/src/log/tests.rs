@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::pin::pin;
 use std::task::{Context, Wake, Waker};
 
@@ -109,6 +110,7 @@ async fn a_terminal_that_nobody_reads_holds_up_nobody() {
     let end = File::options()
         .read(true)
         .write(true)
+        .custom_flags(libc::O_NOCTTY)
         .open(name.to_str().unwrap())
         .unwrap();
     // Lines as they are.
@@ -116,12 +118,29 @@ async fn a_terminal_that_nobody_reads_holds_up_nobody() {
     attributes.make_raw();
     termios::tcsetattr(&end, OptionalActions::Now, &attributes).unwrap();
     let log = Log::new(end);
+    assert_eq!(log.0.direct, Direct::Never);
     let all = fill(&log).await;
     assert!(all.len() > KEPT);
     let mut read = vec![0; all.len()];
-    File::from(terminal).read_exact(&mut read).unwrap();
+    let mut terminal = File::from(terminal);
+    terminal.read_exact(&mut read).unwrap();
     assert_eq!(String::from_utf8(read).unwrap(), all);
     log.written().await;
+    // Hung up: the next one to write is told.
+    drop(terminal);
+    log.tell("a line\n").unwrap();
+    log.settle();
+    assert!(log.tell("a line\n").is_err());
+}
+
+#[tokio::test]
+async fn a_pipe_that_does_not_wait_is_waited_for() {
+    let (log, mut reader) = log();
+    rustix::io::ioctl_fionbio(&log.0.file, true).unwrap();
+    let all = fill(&log).await;
+    let mut read = vec![0; all.len()];
+    reader.read_exact(&mut read).unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), all);
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// So many are worth to be looked after. A probe is two, its guest's and its connection's, and what it has used is needed by
-/// the next.
+/// So many are worth to be looked after. A request is two, its guest's and its connection's, and what one or two have used is
+/// needed by the next.
 const FEW: u64 = 8;
+/// So often in a row more than a few may end until it is given back all the same: a server that is never without requests
+/// may still have had more of them.
+const BUSY: u32 = 60;
 
 /// How many guests, kept instances and connections have come to their end.
 #[derive(Debug, Default)]
@@ -34,8 +37,8 @@ impl Endings {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// For ever: while something comes to its end calls `tidy` every so often, and `give_back` when only a few have since the
-    /// last time, and more than a few since it was called last. Nobody is woken for a server that is idle.
+    /// For ever: while something comes to its end calls `tidy` every so often; and `give_back` when at least [`FEW`] have since
+    /// it was called last, as soon as fewer do, or after [`BUSY`] times. Nobody is woken for a server that is idle.
     pub(super) async fn look_after(
         &self,
         time: Duration,
@@ -45,7 +48,7 @@ impl Endings {
         let mut given_back = 0;
         loop {
             self.another.notified().await;
-            loop {
+            for _ in 0..BUSY {
                 let before = self.number();
                 tokio::time::sleep(time).await;
                 tidy();
@@ -110,10 +113,26 @@ mod tests {
         looked_after(async |endings, given_back| {
             endings.add(100);
             for _ in 0..3 {
-                sleep(SECOND).await;
+                // Never without one for a second, and never just when that is looked at.
+                sleep(SECOND / 2).await;
                 drop((endings.one(), endings.one()));
+                sleep(SECOND / 2).await;
             }
             assert_eq!(given_back.get(), 1);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_never_quiet_gives_back_now_and_then() {
+        looked_after(async |endings, given_back| {
+            for _ in 0..5 * BUSY {
+                endings.add(100);
+                sleep(SECOND / 2).await;
+                endings.add(100);
+                sleep(SECOND / 2).await;
+            }
+            assert!((4..=5).contains(&given_back.get()), "{given_back:?}");
         })
         .await;
     }
