@@ -37,6 +37,9 @@ pub struct Run {
     /// The shim's cache of compiled code, which is set aside for pods that shall find none
     #[arg(long, default_value = "/var/lib/slipway/cache")]
     pub cache: PathBuf,
+    /// A folder with `slipway-worker`, `hello.cwasm` and `hello-http.cwasm`; without one no worker is started alone
+    #[arg(long)]
+    pub alone: Option<PathBuf>,
     /// What is measured, in words: a date, a commit
     #[arg(long, default_value = "")]
     pub about: String,
@@ -79,6 +82,8 @@ pub enum Part {
     Start,
     /// What a pod that is kept takes
     Memory,
+    /// A worker without a pod
+    Worker,
     /// Requests
     Http,
     /// What stays behind

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alone::Alone;
 use crate::http::{Http, NATIVE, OURS, REUSING, Served, WASMTIME};
 use crate::results::{Results, Step};
+use crate::statistics::median;
 use crate::subject::{
     BASELINE, HELLO, HTTP, PAUSELESS_HELLO, PAUSELESS_PYTHON, PYTHON_COMMAND, PYTHONS, Subject,
 };
@@ -93,6 +95,19 @@ pub(crate) fn judge(results: &Results) -> Vec<Goal> {
         let what = format!("private memory of a worker, KiB: {}", subject.name);
         goals.push(at_most(most, what, worker(results, &subject, PODS)));
     }
+    let median_of = |samples: fn(&Alone) -> &Vec<f64>| median(samples(results.alone.as_ref()?));
+    goals.extend([
+        at_most(
+            1.5,
+            "a worker alone, from its spawn to its first output, ms",
+            median_of(|alone| &alone.first_output),
+        ),
+        at_most(
+            2.0,
+            "a worker alone, from its spawn until it listens, ms",
+            median_of(|alone| &alone.listening),
+        ),
+    ]);
     let http = results.http.as_ref();
     goals.push(at_most(
         800.0,

@@ -8,6 +8,7 @@
 //!
 //! Who measures only observes: nothing here fails because something is slow. `docs/benchmarks.md` says what each number is.
 
+mod alone;
 pub mod args;
 mod cache;
 mod churn;

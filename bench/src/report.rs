@@ -1,5 +1,6 @@
 //! What a run has found, for who reads it: sections with a table each, on a terminal or in Markdown.
 
+mod alone;
 mod goals;
 mod http;
 mod memory;
@@ -33,6 +34,7 @@ pub(crate) fn sections(results: &Results) -> Vec<Section> {
         sections.push(memory::pods(results));
         sections.push(memory::processes(results));
     }
+    sections.extend(results.alone.as_ref().map(alone::section));
     sections.extend(results.http.as_ref().map(http::section));
     sections.extend(results.churn.as_ref().map(stays::section));
     sections

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alone::Alone;
 use crate::churn::Churn;
 use crate::goals::Goal;
 use crate::http::Http;
@@ -24,6 +25,8 @@ pub(crate) struct Results {
     pub(crate) batches: Vec<Batches>,
     /// Pods that were kept.
     pub(crate) memory: Vec<Kept>,
+    /// Workers without a pod.
+    pub(crate) alone: Option<Alone>,
     /// Servers.
     pub(crate) http: Option<Http>,
     /// What stayed behind.

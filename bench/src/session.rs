@@ -10,7 +10,7 @@ use crate::args::{Part, Run};
 use crate::exits::Exits;
 use crate::results::Results;
 use crate::subject::{HELLO, Subject};
-use crate::{churn, goals, http, machine, memory, rounds, say};
+use crate::{alone, churn, goals, http, machine, memory, rounds, say};
 
 /// What every part of a run needs.
 #[derive(Debug)]
@@ -107,6 +107,10 @@ fn parts(session: &Session) -> Result<Results> {
     if args.wants(Part::Memory) {
         say("pods that are kept");
         results.memory = memory::measure(session)?;
+    }
+    if let Some(folder) = args.alone.as_deref().filter(|_| args.wants(Part::Worker)) {
+        say("workers without a pod");
+        results.alone = Some(alone::measure(folder, args.rounds)?);
     }
     if args.wants(Part::Http) {
         say("requests");

@@ -2,7 +2,7 @@
 # bench.sh [--json FILE] [--markdown FILE] [ARGUMENT...]: measures how fast pods start, what they take and how much they
 # serve (`bench`), with containerd 2.4 in one container made from the node image, without a kubelet. The results go to FILE as
 # JSON, and into the block of FILE between the marks (docs/benchmarks.md). Arguments go to `slipway-bench run`:
-# --only start|memory|http|churn, --kinds 'NAME;NAME', --rounds N, --pods N,N, --seconds N, --churn N, … SLIPWAY_BENCH_WASMTIME=no leaves
+# --only start|memory|worker|http|churn, --kinds 'NAME;NAME', --rounds N, --pods N,N, --seconds N, --churn N, … SLIPWAY_BENCH_WASMTIME=no leaves
 # `wasmtime serve` out, whose build takes minutes, once.
 . "$(dirname "$0")/lib.sh"
 . "$TESTBED/measuring.sh"
@@ -31,11 +31,14 @@ wasmtime() {
 # stage: lays out what the container is given, in $WORK.
 stage() {
     local program files=("$CACHE/stage/bench-guests"/* "$CACHE/stage/hello-http/hello-http.wasm")
-    rm -rf "$WORK/programs" "$WORK/containerd" "$WORK/loader" "$RESULTS"
-    mkdir -p "$WORK/programs" "$WORK/loader"
+    rm -rf "$WORK/programs" "$WORK/alone" "$WORK/containerd" "$WORK/loader" "$RESULTS"
+    mkdir -p "$WORK/programs" "$WORK/alone" "$WORK/loader"
     for program in "${NODE_PROGRAMS[@]}"; do
         cp "$("$TESTBED/build.sh" --path "$ARCH" "$program")" "$WORK/programs/"
     done
+    cp "$WORK/programs/slipway-worker" "$WORK/alone/"
+    "$WORK/programs/slipway-compile" --output "$WORK/alone/hello.cwasm" "$CACHE/stage/bench-guests/hello.wasm"
+    "$WORK/programs/slipway-compile" --output "$WORK/alone/hello-http.cwasm" "$CACHE/stage/hello-http/hello-http.wasm"
     "$TESTBED/node-images.sh" --containerd 2.4 "$WORK/containerd"
     if [ -x "$(wasmtime)/bin/wasmtime" ] && [ "${SLIPWAY_BENCH_WASMTIME:-}" != no ]; then
         dynamic "$(wasmtime)/bin/wasmtime"
@@ -75,7 +78,7 @@ make() {
 measure() {
     local status=0
     docker exec "$NODE" /bench/programs/slipway-bench run --socket /var/cri/bench/c.sock --scratch /var/cri/bench/scratch \
-        --about "$(about)" --json /var/cri/bench/results.json "${MEASURE[@]}" || status=$?
+        --alone /bench/alone --about "$(about)" --json /var/cri/bench/results.json "${MEASURE[@]}" || status=$?
     [ $status -eq 0 ] || { docker exec "$NODE" tail -n 20 /var/cri/bench/log; return $status; }
     docker exec "$NODE" cat /var/cri/bench/results.json >"$RESULTS"
 }

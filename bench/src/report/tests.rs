@@ -1,4 +1,5 @@
 use super::*;
+use crate::alone::Alone;
 use crate::churn::Churn;
 use crate::http::{Http, NATIVE, OURS, Served};
 use crate::life::Life;
@@ -90,6 +91,10 @@ fn run() -> Results {
             kept(BASELINE, "hello", 5000.0),
             kept(HELLO.name, "slipway-worker", 400.0),
         ],
+        alone: Some(Alone {
+            first_output: vec![0.7, 0.75, 0.9],
+            listening: vec![1.9, 2.1, 2.2],
+        }),
         http: Some(Http {
             served: vec![served(NATIVE, 80_000.0), served(OURS, 40_000.0)],
             worker_fresh: 300.0,
