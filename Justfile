@@ -51,7 +51,7 @@ cri *arguments:
 vm arch *arguments:
     @"{{ testbed }}/vm.sh" "$@"
 
-# how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|http|churn, --kinds 'NAME;NAME', --rounds N)
+# how fast pods start, what they take and serve (--json FILE, --markdown FILE, --only start|memory|worker|http|churn, --kinds 'NAME;NAME', --rounds N)
 bench *arguments:
     @"{{ testbed }}/bench.sh" "$@"
 
