@@ -3,10 +3,11 @@
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 /// Started before those that count, so that programs and code are in memory.
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Alone {
     /// From the spawn of a worker with a `hello` to the first byte that it writes.
     pub(crate) first_output: Vec<f64>,
-    /// From the spawn of a worker with a server until it takes connections.
+    /// From the spawn of a worker with a server until it listens.
     pub(crate) listening: Vec<f64>,
 }
 
@@ -54,8 +55,9 @@ fn first_output(folder: &Path) -> Result<f64> {
     let begun = Instant::now();
     let mut worker = Killed(command.spawn().context("slipway-worker")?);
     let mut output = worker.0.stdout.take().context("no output")?;
-    let read = output.read(&mut [0; 64]).context("slipway-worker")?;
+    ensure!(is_readable(&output)?, "a worker says nothing");
     let took = begun.elapsed();
+    let read = output.read(&mut [0; 64]).context("slipway-worker")?;
     ensure!(read > 0, "a worker ended without a word");
     Ok(took.as_secs_f64() * 1e3)
 }
@@ -75,6 +77,13 @@ fn listening(folder: &Path) -> Result<f64> {
         ensure!(worker.0.try_wait()?.is_none(), "a worker has ended");
     }
     Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Waits until there is something to read, or the end.
+fn is_readable(output: &ChildStdout) -> Result<bool> {
+    let mut asked = [PollFd::new(output, PollFlags::IN)];
+    let late = Timespec::try_from(PATIENCE)?;
+    Ok(poll(&mut asked, Some(&late)).context("poll")? > 0)
 }
 
 /// Where nobody listens.

@@ -52,7 +52,7 @@ pub struct Run {
     /// Only these kinds of pods, by their names in the tables, and `crun hello`, where pods are started or kept
     #[arg(long, value_delimiter = ';', value_parser = kind)]
     pub kinds: Vec<String>,
-    /// Pods of each kind that are started one at a time
+    /// Pods of each kind that are started one at a time, and workers without a pod
     #[arg(long, default_value_t = 30)]
     pub rounds: u32,
     /// Times that 24 pods of each kind are started several at a time

@@ -1,4 +1,5 @@
-//! What is aimed at (ratios, so that they hold on other machines too), and what a run has reached.
+//! What is aimed at, and what a run has reached. Where it can be it is a ratio, which holds on other machines too; what a worker
+//! takes by itself is in KiB and milliseconds.
 
 use serde::{Deserialize, Serialize};
 

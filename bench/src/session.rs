@@ -110,7 +110,10 @@ fn parts(session: &Session) -> Result<Results> {
     }
     if let Some(folder) = args.alone.as_deref().filter(|_| args.wants(Part::Worker)) {
         say("workers without a pod");
-        results.alone = Some(alone::measure(folder, args.rounds)?);
+        match alone::measure(folder, args.rounds) {
+            Ok(alone) => results.alone = Some(alone),
+            Err(error) => say(&format!("    left out: {error:#}")),
+        }
     }
     if args.wants(Part::Http) {
         say("requests");

@@ -8,8 +8,8 @@ use crate::table::Table;
 pub(super) fn section(alone: &Alone) -> Section {
     let mut table = Table::new(&["from its spawn to", "median, ms", "p10–p90", "workers"]);
     for (what, samples) in [
-        ("the first output of hello", &alone.first_output),
-        ("the first connection that http takes", &alone.listening),
+        ("hello's first output", &alone.first_output),
+        ("http listening", &alone.listening),
     ] {
         if let Some(summary) = Summary::of(samples) {
             table.row([
