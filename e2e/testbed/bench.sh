@@ -31,14 +31,14 @@ wasmtime() {
 # stage: lays out what the container is given, in $WORK.
 stage() {
     local program files=("$CACHE/stage/bench-guests"/* "$CACHE/stage/hello-http/hello-http.wasm")
-    rm -rf "$WORK/programs" "$WORK/alone" "$WORK/containerd" "$WORK/loader" "$RESULTS"
-    mkdir -p "$WORK/programs" "$WORK/alone" "$WORK/loader"
+    rm -rf "$WORK/programs" "$WORK/containerd" "$WORK/loader" "$RESULTS"
+    mkdir -p "$WORK/programs" "$WORK/loader"
     for program in "${NODE_PROGRAMS[@]}"; do
         cp "$("$TESTBED/build.sh" --path "$ARCH" "$program")" "$WORK/programs/"
     done
-    cp "$WORK/programs/slipway-worker" "$WORK/alone/"
-    "$WORK/programs/slipway-compile" --output "$WORK/alone/hello.cwasm" "$CACHE/stage/bench-guests/hello.wasm"
-    "$WORK/programs/slipway-compile" --output "$WORK/alone/hello-http.cwasm" "$CACHE/stage/hello-http/hello-http.wasm"
+    # For the worker that is started alone.
+    "$WORK/programs/slipway-compile" --output "$WORK/programs/hello.cwasm" "$CACHE/stage/bench-guests/hello.wasm"
+    "$WORK/programs/slipway-compile" --output "$WORK/programs/hello-http.cwasm" "$CACHE/stage/hello-http/hello-http.wasm"
     "$TESTBED/node-images.sh" --containerd 2.4 "$WORK/containerd"
     if [ -x "$(wasmtime)/bin/wasmtime" ] && [ "${SLIPWAY_BENCH_WASMTIME:-}" != no ]; then
         dynamic "$(wasmtime)/bin/wasmtime"
@@ -78,7 +78,7 @@ make() {
 measure() {
     local status=0
     docker exec "$NODE" /bench/programs/slipway-bench run --socket /var/cri/bench/c.sock --scratch /var/cri/bench/scratch \
-        --alone /bench/alone --about "$(about)" --json /var/cri/bench/results.json "${MEASURE[@]}" || status=$?
+        --alone /bench/programs --about "$(about)" --json /var/cri/bench/results.json "${MEASURE[@]}" || status=$?
     [ $status -eq 0 ] || { docker exec "$NODE" tail -n 20 /var/cri/bench/log; return $status; }
     docker exec "$NODE" cat /var/cri/bench/results.json >"$RESULTS"
 }
